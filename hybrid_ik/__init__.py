@@ -1,0 +1,87 @@
+"""Inverse kinematics for arms in MuJoCo: one answer in microseconds, or many that cover what the arm can do.
+
+Every public name is imported from here; what they are made of is loaded when it is first asked for, so that
+`import hybrid_ik` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybrid_ik.chain import Chain
+    from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError, RobotError, RobotNotAvailableError
+    from hybrid_ik.pose import Pose, pose_error
+    from hybrid_ik.refiners.base import LMConfig, Refiner
+    from hybrid_ik.refiners.lanes import LaneRefiner
+    from hybrid_ik.refiners.mujoco import MujocoRefiner, check_jacobian
+    from hybrid_ik.result import IKResult, Status
+    from hybrid_ik.robot import Robot
+    from hybrid_ik.samplers.base import Sampler
+    from hybrid_ik.samplers.lookup import LookupSampler
+    from hybrid_ik.samplers.meanflow import MeanFlowSampler
+    from hybrid_ik.samplers.uniform import UniformSampler
+    from hybrid_ik.solver import HybridSolver
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Chain": "chain",
+    "CheckpointError": "errors",
+    "HybridIKError": "errors",
+    "HybridSolver": "solver",
+    "IKResult": "result",
+    "InvalidInputError": "errors",
+    "LMConfig": "refiners.base",
+    "LaneRefiner": "refiners.lanes",
+    "LookupSampler": "samplers.lookup",
+    "MeanFlowSampler": "samplers.meanflow",
+    "MujocoRefiner": "refiners.mujoco",
+    "Pose": "pose",
+    "Refiner": "refiners.base",
+    "Robot": "robot",
+    "RobotError": "errors",
+    "RobotNotAvailableError": "errors",
+    "Sampler": "samplers.base",
+    "Status": "result",
+    "UniformSampler": "samplers.uniform",
+    "check_jacobian": "refiners.mujoco",
+    "pose_error": "pose",
+}
+
+__all__ = [
+    "Chain",
+    "CheckpointError",
+    "HybridIKError",
+    "HybridSolver",
+    "IKResult",
+    "InvalidInputError",
+    "LMConfig",
+    "LaneRefiner",
+    "LookupSampler",
+    "MeanFlowSampler",
+    "MujocoRefiner",
+    "Pose",
+    "Refiner",
+    "Robot",
+    "RobotError",
+    "RobotNotAvailableError",
+    "Sampler",
+    "Status",
+    "UniformSampler",
+    "check_jacobian",
+    "pose_error",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hybrid_ik' has no attribute {name!r}")
+    value = getattr(import_module(f"hybrid_ik.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,99 @@
+"""The recorded program of one arm in 16 SIMD lanes, compiled by numba and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.chain import Chain
+
+logger = logging.getLogger(__name__)
+Array = NDArray[np.float64]
+
+LANES = 16
+# Free to reorder and contract, but NaN must stay visible: no `nnan`, no `ninf`.
+FASTMATH = "{'contract', 'reassoc', 'arcp', 'nsz', 'afn'}"
+MARKER = "# ---- copied from here on\n"
+
+
+def load_kernel(chain: Chain, with_posture: bool = False) -> ModuleType:
+    """The compiled functions of `drivers` for an arm: `solve_rows`, `forward_rows`, `target_rows`.
+
+    Their source lies in the cache folder under a name made of the arm's fingerprint and the package's own sources, so a
+    change of either makes a new one; numba keeps the machine code beside it, keyed by its own version and the
+    processor. The first process of an arm compiles for some seconds, the next ones load.
+    """
+    kernel = f"{chain.fingerprint[:16]}_{'posture' if with_posture else 'plain'}_{_package_hash()[:16]}"
+    if kernel not in sys.modules:
+        path = cache_folder() / f"k{kernel}.py"
+        if not path.exists():
+            logger.info("compiling the kernel of a %d-joint arm; this is done once", chain.dof)
+            _write_atomically(path, _module_source(chain, with_posture))
+        _import(kernel, path)
+    return sys.modules[kernel]
+
+
+def cache_folder() -> Path:
+    """Where kernels are kept: `$HYBRID_IK_CACHE`, or `hybrid_ik` in the user's cache folder."""
+    if chosen := os.environ.get("HYBRID_IK_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybrid_ik"
+
+
+def forward_kinematics(chain: Chain, q: Array) -> tuple[Array, Array]:
+    """Poses of the last joint frame in the first, for joints (m, dof): p (m, 3) [m] and R (m, 3, 3)."""
+    out = np.empty((len(q), 12))
+    load_kernel(chain).forward_rows(np.ascontiguousarray(q, dtype=float), out)
+    return out[:, :3], out[:, 3:].reshape(-1, 3, 3)
+
+
+def _module_source(chain: Chain, with_posture: bool) -> str:
+    from hybrid_ik.kernels import program  # only needed to record, not to load
+
+    head = [
+        f'"""Kernel of the {chain.dof}-joint arm {chain.fingerprint}; made by hybrid_ik, safe to delete."""',
+        "import numpy as np",
+        "from numba import njit",
+        f"LANES, DOF, WITH_POSTURE = {LANES}, {chain.dof}, {with_posture}",
+        "CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)",
+    ]
+    compiled = f"@njit('void(f8[::1])', fastmath={FASTMATH}, error_model='numpy', cache=True, nogil=True)"
+    step = program.record_step(chain, with_posture).source("step", LANES)
+    forward = program.record_forward(chain).source("forward", LANES)
+    drivers = (Path(__file__).parent / "drivers.py").read_text().split(MARKER, 1)[1]
+    return "\n".join([*head, compiled, step, compiled, forward, drivers])
+
+
+def _package_hash() -> str:
+    here = Path(__file__).parent
+    files = [here / "cpu.py", here / "drivers.py", here / "program.py", here.parent / "kinematics.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _write_atomically(path: Path, source: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(source)
+    os.replace(file.name, path)
+
+
+def _import(name: str, path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load the kernel {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

@@ -1,0 +1,313 @@
+"""The arm's mathematics, written once over any scalar type.
+
+A scalar may be a float, a numpy array or a torch tensor (one entry per configuration), or the recording scalar of
+`hybrid_ik.kernels.program`. Vectors are lists of scalars, matrices lists of rows. What plain arithmetic cannot say
+(sines, roots, choices) goes through a `ScalarMath`.
+
+Everything here is about the inner arm: from the first joint frame to the last one, and a point on the last link.
+Mount and tool are constants outside it (`Chain.first_last`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from hybrid_ik.chain import Chain
+
+Scalar = Any
+Vector = list[Scalar]
+Matrix = list[Vector]
+
+
+class ScalarMath(Protocol):
+    """Functions of a scalar type that operators do not give."""
+
+    def sin_cos(self, x: Scalar) -> tuple[Scalar, Scalar]:
+        """Sine and cosine of `x` [rad]."""
+
+    def inverse_sqrt(self, x: Scalar) -> Scalar:
+        """1 / sqrt(x), x > 0."""
+
+    def maximum(self, x: Scalar, y: Scalar) -> Scalar:
+        """The larger of the two."""
+
+    def minimum(self, x: Scalar, y: Scalar) -> Scalar:
+        """The smaller of the two."""
+
+    def where_less(self, x: Scalar, y: Scalar, if_less: Scalar, otherwise: Scalar) -> Scalar:
+        """`if_less` where x < y, `otherwise` elsewhere."""
+
+    def angle(self, sine: Scalar, cosine: Scalar) -> Scalar:
+        """atan2(sine, cosine) in [0, pi], for sine >= 0."""
+
+
+class NumpyMath:
+    """`ScalarMath` of floats and numpy arrays."""
+
+    def sin_cos(self, x: Scalar) -> tuple[Scalar, Scalar]:
+        return np.sin(x), np.cos(x)
+
+    def inverse_sqrt(self, x: Scalar) -> Scalar:
+        return 1.0 / np.sqrt(x)
+
+    def maximum(self, x: Scalar, y: Scalar) -> Scalar:
+        return np.maximum(x, y)
+
+    def minimum(self, x: Scalar, y: Scalar) -> Scalar:
+        return np.minimum(x, y)
+
+    def where_less(self, x: Scalar, y: Scalar, if_less: Scalar, otherwise: Scalar) -> Scalar:
+        return np.where(x < y, if_less, otherwise)[()]
+
+    def angle(self, sine: Scalar, cosine: Scalar) -> Scalar:
+        return np.arctan2(sine, cosine)
+
+
+def joint_frames(chain: Chain, q: Sequence[Scalar], math: ScalarMath) -> tuple[Matrix, Vector, list[Vector], list[Vector]]:
+    """Forward kinematics of the inner arm, with what the Jacobian needs.
+
+    Args:
+        chain: the arm's constants; its link transforms are multiplied in as numbers.
+        q: `dof` scalars [rad, or m].
+        math: functions of their type.
+
+    Returns:
+        `R_first_last` as rows, `p_first_last` [m], and the axis and origin of each joint, in the first joint frame.
+    """
+    R: Matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    p: Vector = [0.0, 0.0, 0.0]
+    axes, origins = [], []
+    for i, kind in enumerate(chain.kinds):
+        if i > 0:
+            T = chain.T_link[i - 1].tolist()
+            p = [p[k] + dot(R[k], [T[0][3], T[1][3], T[2][3]]) for k in range(3)]
+            R = [[dot(R[k], [T[0][j], T[1][j], T[2][j]]) for j in range(3)] for k in range(3)]
+        axes.append([row[2] for row in R])
+        origins.append(p)
+        if kind == "hinge":
+            s, c = math.sin_cos(q[i])
+            R = [[row[0] * c + row[1] * s, row[1] * c - row[0] * s, row[2]] for row in R]
+        else:
+            p = [p[k] + R[k][2] * q[i] for k in range(3)]
+    return R, p, axes, origins
+
+
+def forward_kinematics(chain: Chain, q: Sequence[Scalar], math: ScalarMath) -> tuple[Matrix, Vector]:
+    """`R_first_last` as rows and `p_first_last` [m] for `dof` scalars q [rad, or m]."""
+    R, p, _, _ = joint_frames(chain, q, math)
+    return R, p
+
+
+def geometric_jacobian(chain: Chain, axes: list[Vector], origins: list[Vector], p: Vector) -> list[Vector]:
+    """Columns [linear velocity of the point p; angular velocity] per unit joint velocity, as `mj_jac`.
+
+    A hinge about z through o moves p by z x (p - o) and turns by z; a slide moves by z.
+    """
+    columns = []
+    for kind, z, o in zip(chain.kinds, axes, origins, strict=True):
+        if kind == "hinge":
+            columns.append([*cross(z, [p[k] - o[k] for k in range(3)]), *z])
+        else:
+            columns.append([*z, 0.0, 0.0, 0.0])
+    return columns
+
+
+class Residual(NamedTuple):
+    """What is left between the tip and its target."""
+
+    position: Vector
+    """p* - p [m]."""
+    rotation: Vector
+    """Rotation vector r of R* R^T [rad], |r| in [0, pi]."""
+    position_error_squared: Scalar
+    """|p* - p|^2 [m^2]."""
+    angle: Scalar
+    """|r| [rad]."""
+    cosine: Scalar
+    """cos |r|."""
+    sine: Scalar
+    """sin |r|."""
+
+
+def pose_residual(R: Matrix, p: Vector, R_target: Matrix, p_target: Vector, math: ScalarMath) -> Residual:
+    """The error that `mju_subQuat` gives, from matrices and in the outer frame.
+
+    R* R^T has the skew part sin(a) u and the trace 1 + 2 cos(a): the angle a = atan2 of the two is exact at both ends,
+    and r = a u. At a = pi exactly the axis is undefined and r is 0 in the worst case; 1e-6 before it, r is exact.
+    """
+    position = [p_target[k] - p[k] for k in range(3)]
+    E = [[dot(R_target[i], R[j]) for j in range(3)] for i in range(3)]
+    skew = [0.5 * (E[2][1] - E[1][2]), 0.5 * (E[0][2] - E[2][0]), 0.5 * (E[1][0] - E[0][1])]
+    square = math.maximum(dot(skew, skew), TINY)
+    reciprocal_sine = math.inverse_sqrt(square)
+    sine = square * reciprocal_sine
+    cosine = 0.5 * (E[0][0] + E[1][1] + E[2][2]) - 0.5
+    angle = math.angle(sine, cosine)
+    scale = angle * reciprocal_sine
+    return Residual(position, [x * scale for x in skew], dot(position, position), angle, cosine, sine)
+
+
+TINY = 1e-40  # under the square root in place of 0: the rotation vector is then 0 times a finite number
+
+
+def rotation_jacobian(residual: Residual, z: Vector, math: ScalarMath) -> Vector:
+    """-dr/dq of a joint about z: the inverse right Jacobian of SO(3) times z.
+
+    Jr^-1(r) = I + [r]x / 2 + (1/a^2 - (1 + cos a) / (2 a sin a)) [r]x^2 (Chirikjian, 2012, eq. 10.86); the bracket
+    tends to 1/12, and below 0.01 rad its series is used. `mjd_subQuat` gives the same in the frame of the tip.
+    """
+    a = math.maximum(residual.angle, 1e-3)
+    closed = 1.0 / (a * a) - (1.0 + residual.cosine) / (2.0 * a * math.maximum(residual.sine, 1e-12))
+    kappa = math.where_less(residual.angle, 1e-2, 1.0 / 12.0 + residual.angle * residual.angle * (1.0 / 720.0), closed)
+    once = cross(residual.rotation, z)
+    twice = cross(residual.rotation, once)
+    return [z[k] + 0.5 * once[k] + kappa * twice[k] for k in range(3)]
+
+
+class Posture(NamedTuple):
+    """Where the joints would rather be, and how much."""
+
+    q: Sequence[Scalar]
+    """The wanted joints."""
+    weight_squared: Scalar
+    """Square of the weight in the sum of squares; misses the pose by what the posture gains."""
+    share: Scalar
+    """Weight in units of the damping, which vanishes with the error: the pose is met exactly at the end."""
+
+
+class Step(NamedTuple):
+    """One Levenberg-Marquardt step and the errors where it began."""
+
+    q: Vector
+    """The joints after the step, within their limits."""
+    position_error_squared: Scalar
+    """[m^2], before the step."""
+    angle: Scalar
+    """[rad], before the step."""
+    length_squared: Scalar
+    """Squared length of the step."""
+
+
+def lm_step(
+    chain: Chain,
+    q: Sequence[Scalar],
+    R_target: Matrix,
+    p_target: Vector,
+    p_last_tip: Vector,
+    orientation_weight: Scalar,
+    damping: Scalar,
+    math: ScalarMath,
+    posture: Posture | None = None,
+) -> Step:
+    r"""One step of minimizing |e|^2, e = [p* - p; w r], within the joint limits.
+
+    The step solves min |J dq - e|^2 + mu |dq - v|^2 with mu = damping |e|^2 + `DAMPING_FLOOR`: the damping fades with
+    the error, so the last steps converge quadratically (Sugihara, 2011, "Solvability-unconcerned inverse kinematics by
+    the Levenberg-Marquardt method", eq. 21). v is 0, or points to the posture. Joints that are pressed against a limit
+    take no part in the step; the others stop at theirs.
+
+    Args:
+        chain: the arm.
+        q: `dof` scalars.
+        R_target: `R_first_last` wanted, as rows.
+        p_target: the tip's position wanted in the first joint frame [m].
+        p_last_tip: the tip in the last joint frame [m].
+        orientation_weight: w [m/rad]; 0 leaves the orientation free.
+        damping: 0 is Gauss-Newton.
+        math: functions of the scalars' type.
+        posture: pulls the joints; None leaves that out of the program.
+    """
+    R, p_last, axes, origins = joint_frames(chain, q, math)
+    p = [p_last[k] + dot(R[k], p_last_tip) for k in range(3)]
+    residual = pose_residual(R, p, R_target, p_target, math)
+    e = [*residual.position, *(orientation_weight * x for x in residual.rotation)]
+    J = geometric_jacobian(chain, axes, origins, p)
+    for kind, column, z in zip(chain.kinds, J, axes, strict=True):
+        if kind == "hinge":
+            column[3:] = [orientation_weight * x for x in rotation_jacobian(residual, z, math)]
+    mu = damping * dot(e, e) + DAMPING_FLOOR
+
+    gradient = [dot(column, e) for column in J]
+    pull: Vector = [0.0] * chain.dof
+    if posture is not None:
+        rho = posture.weight_squared + posture.share * mu
+        mu = mu + rho
+        pull = [(wanted - x) * (rho / mu) for wanted, x in zip(posture.q, q, strict=True)]
+        gradient = [g + v * mu for g, v in zip(gradient, pull, strict=True)]
+    free = [_is_free(x, g, lower, upper, math) for x, g, lower, upper in _bounded(chain, q, gradient)]
+    J = [[f * x for x in column] for f, column in zip(free, J, strict=True)]
+    pull = [f * v for f, v in zip(free, pull, strict=True)]
+
+    left = [e[k] - dot([column[k] for column in J], pull) for k in range(6)]
+    dq = [v + x for v, x in zip(pull, damped_least_squares(J, left, mu, math), strict=True)]
+    new = [_clip(x, lower, upper, math) for x, _, lower, upper in _bounded(chain, [x + d for x, d in zip(q, dq, strict=True)], q)]
+    moved = [x - y for x, y in zip(new, q, strict=True)]
+    return Step(new, residual.position_error_squared, residual.angle, dot(moved, moved))
+
+
+# Steps per success of random Panda starts, 6,000 poses, 20 steps: 1e-4 46, 1e-5 41, 1e-6 40.3, 1e-8 and 1e-10 40.0.
+DAMPING_FLOOR = 1e-10
+
+
+def damped_least_squares(J: list[Vector], e: Vector, mu: Scalar, math: ScalarMath) -> Vector:
+    """x that minimizes |J x - e|^2 + mu |x|^2, J given by its columns.
+
+    By Cholesky of the smaller of J^T J + mu I and J J^T + mu I; with more joints than rows the second is also the
+    better conditioned one, for it has no null space.
+    """
+    if len(J) <= len(e):
+        return solve_positive_definite(J, [dot(column, e) for column in J], mu, math)
+    rows = [[column[k] for column in J] for k in range(len(e))]
+    y = solve_positive_definite(rows, e, mu, math)
+    return [dot(column, y) for column in J]
+
+
+def solve_positive_definite(rows: list[Vector], b: Vector, mu: Scalar, math: ScalarMath) -> Vector:
+    """x with (G + mu I) x = b, where G holds the inner products of `rows`; by Cholesky factors L L^T."""
+    n = len(rows)
+    L: Matrix = [[0.0] * n for _ in range(n)]
+    inverse: Vector = []
+    for j in range(n):
+        pivot = dot(rows[j], rows[j]) + mu - dot(L[j][:j], L[j][:j])
+        inverse.append(math.inverse_sqrt(pivot))
+        for i in range(j + 1, n):
+            L[i][j] = (dot(rows[i], rows[j]) - dot(L[i][:j], L[j][:j])) * inverse[j]
+    y: Vector = []
+    for i in range(n):
+        y.append((b[i] - dot(L[i][:i], y)) * inverse[i])
+    for i in reversed(range(n)):
+        y[i] = (y[i] - dot([L[k][i] for k in range(i + 1, n)], y[i + 1 :])) * inverse[i]
+    return y
+
+
+def dot(a: Sequence[Scalar], b: Sequence[Scalar]) -> Scalar:
+    """Sum of products."""
+    return sum((x * y for x, y in zip(a, b, strict=True)), 0.0)
+
+
+def cross(a: Vector, b: Vector) -> Vector:
+    """a x b."""
+    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+
+
+def _bounded(chain: Chain, x: Sequence[Scalar], y: Sequence[Scalar]) -> Any:
+    return zip(x, y, chain.lower.tolist(), chain.upper.tolist(), strict=True)
+
+
+def _is_free(q: Scalar, gradient: Scalar, lower: float, upper: float, math: ScalarMath) -> Scalar:
+    """0.0 where the joint is on a limit and the gradient presses it outwards, else 1.0."""
+    free: Scalar = 1.0
+    if lower > -np.inf:
+        free = math.where_less(lower, q, 1.0, math.where_less(gradient, 0.0, 0.0, 1.0))
+    if upper < np.inf:
+        free = math.where_less(q, upper, free, math.where_less(0.0, gradient, 0.0, free))
+    return free
+
+
+def _clip(q: Scalar, lower: float, upper: float, math: ScalarMath) -> Scalar:
+    if lower > -np.inf:
+        q = math.maximum(q, lower)
+    return math.minimum(q, upper) if upper < np.inf else q

@@ -1,0 +1,1 @@
+"""Training of networks: data, networks, the MeanFlow loss, the loop. The only home of torch in the package."""

@@ -1,0 +1,90 @@
+"""Training data without end: random joints and the exact poses they reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.encoding import Encoding, encode_pose, normalise_joints
+from hybrid_ik.kinematics import NumpyMath, forward_kinematics
+from hybrid_ik.learning.torch_math import TorchMath
+
+Array = NDArray[np.float64]
+
+
+class PairStream:
+    """Endless pairs (normalised joints, encoded pose), the joints uniform over the chain's sample range.
+
+    Args:
+        chain: the arm.
+        encoding: how poses are encoded.
+        generator: source of the joints, on the device the pairs are wanted on; its state is the stream's whole state.
+    """
+
+    def __init__(self, chain: Chain, encoding: Encoding, generator: torch.Generator) -> None:
+        self.chain, self.encoding, self.generator = chain, encoding, generator
+        self.device = generator.device
+        self._lower = torch.as_tensor(chain.sample_lower, device=self.device)
+        self._range = torch.as_tensor(chain.sample_upper - chain.sample_lower, device=self.device)
+
+    def next_batch(self, n: int) -> tuple[Tensor, Tensor]:
+        """Normalised joints `(n, dof)` in [-1, 1] and conditions `(n, condition_size)`, float32, on the device."""
+        unit = torch.rand((n, self.chain.dof), generator=self.generator, device=self.device, dtype=torch.float64)
+        q = self._lower + unit * self._range
+        return (2.0 * unit - 1.0).float(), self._conditions(q)
+
+    def _conditions(self, q: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            position, rotation = inner_poses(self.chain, q.numpy())
+            return torch.from_numpy(encode_pose(position, rotation, self.chain.reach, self.encoding))
+        p, R = inner_poses_torch(self.chain, q)
+        if self.encoding == "quaternion":  # the one encoding with branches stays in numpy
+            return torch.from_numpy(encode_pose(p.cpu().numpy(), R.cpu().numpy(), self.chain.reach, "quaternion")).to(self.device)
+        return torch.cat([p / self.chain.reach, R[..., :, 0], R[..., :, 1]], -1).float()
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Fixed poses that measures are taken on, with the joints they were made from."""
+
+    q: Array
+    """`(n, dof)` joints [rad, or m] that reach the poses."""
+    position: Array
+    """`p_first_last` `(n, 3)` [m]."""
+    rotation: Array
+    """`R_first_last` `(n, 3, 3)`."""
+
+    @classmethod
+    def from_chain(cls, chain: Chain, n: int = 1000, seed: int = 2_000_003) -> ValidationSet:
+        """Poses of `n` random configurations, by the chain's own mathematics."""
+        q = np.random.default_rng(seed).uniform(chain.sample_lower, chain.sample_upper, (n, chain.dof))
+        return cls(q, *inner_poses(chain, q))
+
+    def batch(self, chain: Chain, encoding: Encoding) -> tuple[Tensor, Tensor]:
+        """Normalised joints and conditions of all poses, as `PairStream.next_batch` gives them."""
+        x = torch.from_numpy(normalise_joints(chain, self.q).astype(np.float32))
+        return x, torch.from_numpy(encode_pose(self.position, self.rotation, chain.reach, encoding))
+
+
+def inner_poses(chain: Chain, q: Array) -> tuple[Array, Array]:
+    """Poses of the last joint frame in the first for joints `(n, dof)`: positions `(n, 3)` [m], rotations `(n, 3, 3)`."""
+    R, p = forward_kinematics(chain, [q[:, i] for i in range(chain.dof)], NumpyMath())
+    rotation, position = np.empty((len(q), 3, 3)), np.empty((len(q), 3))
+    for i in range(3):
+        position[:, i] = p[i]
+        for j in range(3):
+            rotation[:, i, j] = R[i][j]
+    return position, rotation
+
+
+def inner_poses_torch(chain: Chain, q: Tensor) -> tuple[Tensor, Tensor]:
+    """`inner_poses` over torch tensors, on any device, differentiable."""
+    R, p = forward_kinematics(chain, list(q.unbind(-1)), TorchMath())
+    column = lambda x: x if isinstance(x, Tensor) else torch.full_like(q[..., 0], x)  # noqa: E731
+    position = torch.stack([column(x) for x in p], -1)
+    return position, torch.stack([torch.stack([column(x) for x in row], -1) for row in R], -2)

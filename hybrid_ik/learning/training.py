@@ -1,0 +1,296 @@
+"""The training loop, in one piece: stream, loss, AdamW, moving average, checkpoints, logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.checkpoint import NetworkFile, load_network, save_network
+from hybrid_ik.errors import HybridIKError, InvalidInputError
+from hybrid_ik.learning.data import PairStream, ValidationSet
+from hybrid_ik.learning.measures import measure_raw
+from hybrid_ik.learning.meanflow import MeanFlowConfig, meanflow_loss
+from hybrid_ik.learning.networks import NetworkConfig
+from hybrid_ik.learning.state import TrainingState, new_state
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE, NETWORK_FILE, LOG_FILE = "state.safetensors", "network.safetensors", "log.jsonl"
+NOISE_TABLE = 1024  # low-discrepancy noises that travel in the network file
+VALIDATION_NOISES = 16
+VALIDATION_SEED = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a network is trained. The defaults are the recipe of the shipped Panda network."""
+
+    steps: int = 180_000
+    """Optimiser steps; the learning rate falls to zero at the last one."""
+    batch_poses: int = 256
+    """Poses of a step."""
+    noises_per_pose: int = 8
+    """Noises and times drawn for each pose of a step."""
+    lr: float = 3e-3
+    """Highest learning rate, after the warm-up; from there it falls with a cosine."""
+    warmup: int = 1000
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: float = 1e-4
+    """AdamW's weight decay."""
+    ema_decay: float = 0.9995
+    """Decay per step of the moving average of the weights, which is what gets shipped."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    seed: int = 0
+    """Seed of weights, joints, noises and times."""
+    device: str = "auto"
+    """A torch device; auto takes CUDA where there is one."""
+    log_interval: int = 200
+    """Steps between lines of the log."""
+    checkpoint_interval: int = 5000
+    """Steps between checkpoints, each with measures on the validation set."""
+    tensorboard: bool = True
+    """Write TensorBoard events too, where it is installed."""
+    out: Path = Path("runs/train")
+    """Folder of the run: state.safetensors, network.safetensors, log.jsonl."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """The network."""
+    loss: MeanFlowConfig = field(default_factory=MeanFlowConfig)
+    """The loss."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_poses", "noises_per_pose", "log_interval", "checkpoint_interval"):
+            if getattr(self, name) < 1:
+                raise InvalidInputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidInputError(f"ema_decay: expected a number in [0, 1), got {self.ema_decay}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "out": str(self.out)}
+
+
+def train(
+    chain: Chain, config: TrainConfig, *, validation: ValidationSet | None = None, resume: bool = False
+) -> NetworkFile:
+    """Train a network for an arm and write it to `config.out`.
+
+    A resumed run ends with the same bits as one that was never interrupted (same machine and versions). SIGINT and
+    SIGTERM end the run after the step under way, with everything saved.
+
+    Args:
+        chain: the arm.
+        config: the options.
+        validation: poses to measure on; made by the chain where None.
+        resume: continue the run in `config.out`; without it a folder that holds a run is refused.
+
+    Returns:
+        The network file written last.
+
+    Raises:
+        CheckpointError: there is nothing to resume, or it belongs to another arm or other options.
+        HybridIKError: the loss is not finite any more.
+    """
+    device = choose_device(config.device)
+    validation = ValidationSet.from_chain(chain) if validation is None else validation
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        state = _open_run(chain, config, device, resume)
+        stream = PairStream(chain, config.network.encoding, state.generator)
+        with _stop_requests() as stop, _Log(config, state.step) as log:
+            progress = tqdm(total=config.steps, initial=state.step, disable=None, desc="train")
+            started, total = time.monotonic() - state.seconds, torch.zeros((), device=device)
+            while state.step < config.steps and not stop.is_set():
+                x, condition = stream.next_batch(config.batch_poses)
+                loss = meanflow_loss(state.network, x, condition, config.noises_per_pose, config.loss, state.generator)
+                state.optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
+                lr = set_learning_rate(state.optimizer, config, state.step)
+                state.optimizer.step()
+                state.step += 1
+                state.update_average(config.ema_decay)
+                state.seconds = time.monotonic() - started
+                progress.update()
+
+                total += loss.detach()
+                if state.step % config.log_interval == 0:
+                    log.write(step=state.step, seconds=state.seconds, lr=lr, loss=_finite(total, state.step) / config.log_interval)
+                    total.zero_()
+                if state.step % config.checkpoint_interval == 0 and state.step < config.steps:
+                    log.write(step=state.step, **_checkpoint(state, chain, config, validation))
+            progress.close()
+            _finite(total, state.step)
+            log.write(step=state.step, **_checkpoint(state, chain, config, validation))
+    if state.step < config.steps:
+        logger.warning("stopped at step %d of %d; continue with resume", state.step, config.steps)
+    return load_network(config.out / NETWORK_FILE)
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a name; "auto" is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInputError(f"device {name!r} cannot be used here ({error}); expected auto, cpu or cuda") from error
+    return device
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a half cosine that reaches zero after the last step; returns the rate of `step`."""
+    if step < config.warmup:
+        lr = config.lr * (step + 1) / config.warmup
+    else:
+        done = (step - config.warmup) / max(1, config.steps - config.warmup)
+        lr = 0.5 * config.lr * (1 + math.cos(math.pi * done))
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+def noise_table(dof: int, n: int = NOISE_TABLE, seed: int = 0) -> Tensor:
+    """Standard normal noises `(n, dof)` from scrambled Sobol points: any first 2^k of them are spread evenly."""
+    points = torch.quasirandom.SobolEngine(dof, scramble=True, seed=seed).draw(n, dtype=torch.float64)
+    return (math.sqrt(2.0) * torch.erfinv(2.0 * points.clamp(1e-7, 1 - 1e-7) - 1.0)).float()
+
+
+def _open_run(chain: Chain, config: TrainConfig, device: torch.device, resume: bool) -> TrainingState:
+    path = config.out / STATE_FILE
+    if path.exists() and not resume:
+        raise InvalidInputError(f"{config.out} already holds a run; resume it, or choose another folder")
+    torch.manual_seed(config.seed)
+    state = new_state(chain, config.network, config.lr, config.weight_decay, config.seed, device)
+    if resume:
+        state.load(path, chain, _run_options(config))
+    return state
+
+
+def _run_options(config: TrainConfig) -> dict[str, Any]:
+    """The options that make a run what it is; where it writes, how often and on which device may change."""
+    free = {"out", "device", "log_interval", "checkpoint_interval", "tensorboard"}
+    return {key: value for key, value in config.to_dict().items() if key not in free}
+
+
+def _checkpoint(state: TrainingState, chain: Chain, config: TrainConfig, validation: ValidationSet) -> dict[str, float]:
+    """Write the state and the averaged network; returns the measures that were taken on the way."""
+    noise = noise_table(chain.dof)
+    device, encoding = state.generator.device, config.network.encoding
+    final_time = 0.0 if config.loss.mode == "meanflow" else 1.0
+    raw = measure_raw(state.average, chain, validation, encoding, noise[:VALIDATION_NOISES].to(device), final_time)
+    measures = {"validation_loss": _validation_loss(state, chain, config, validation), **asdict(raw)}
+    state.save(config.out / STATE_FILE, chain, _run_options(config))
+    weights = {name: value.detach().cpu().numpy() for name, value in state.average.state_dict().items()}
+    save_network(
+        config.out / NETWORK_FILE,
+        {**weights, "noise": noise.numpy()},
+        kind="meanflow",
+        chain=chain,
+        options={**asdict(config.network), "mode": config.loss.mode},
+        record={
+            "training": config.to_dict(),
+            "steps": state.step,
+            "seconds": round(state.seconds, 1),
+            "device": _device_name(device),
+            "torch": torch.__version__,
+            "measures": measures,
+        },
+    )
+    return measures
+
+
+@torch.no_grad()
+def _validation_loss(state: TrainingState, chain: Chain, config: TrainConfig, validation: ValidationSet) -> float:
+    device = state.generator.device
+    x, condition = (part.to(device) for part in validation.batch(chain, config.network.encoding))
+    generator = torch.Generator(device).manual_seed(VALIDATION_SEED)
+    return float(meanflow_loss(state.average, x, condition, config.noises_per_pose, config.loss, generator))
+
+
+def _finite(total: Tensor, step: int) -> float:
+    value = float(total)
+    if not math.isfinite(value):
+        raise HybridIKError(
+            f"the loss is not a finite number at step {step}; the last checkpoint is untouched. Lower lr or clip, or "
+            "train more rows at r = t (loss.share_instant)"
+        )
+    return value
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second signal acts as it always did. Main thread only."""
+    event, previous = threading.Event(), {}
+
+    def request(number: int, frame: Any) -> None:
+        event.set()
+        signal.signal(number, previous[number])
+
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """Lines of JSON, and TensorBoard events where it is installed; lines after the resumed step are dropped."""
+
+    def __init__(self, config: TrainConfig, step: int) -> None:
+        config.out.mkdir(parents=True, exist_ok=True)
+        path = config.out / LOG_FILE
+        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step] if path.exists() else []
+        path.write_text("".join(line + "\n" for line in kept))
+        self._file = path.open("a")
+        self._board = _tensorboard(config.out) if config.tensorboard else None
+
+    def write(self, step: int, **values: float) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        logger.info("tensorboard is not installed: logging to %s only", LOG_FILE)
+        return None
+    return SummaryWriter(str(folder))

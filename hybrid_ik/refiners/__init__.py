@@ -1,0 +1,1 @@
+"""Refiners polish starting joints until the tip is on its target."""

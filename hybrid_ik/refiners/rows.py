@@ -1,0 +1,105 @@
+"""Refiners that work through their starts in plain Python, and the one judge of what they bring."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.pose import Pose, pose_error
+from hybrid_ik.refiners.base import Array, LMConfig, Refiner, clip_starts
+from hybrid_ik.result import IKResult, Status
+from hybrid_ik.robot import Robot
+
+Claims = tuple[Array, NDArray[np.int32], NDArray[np.int8]]
+"""Of m starts: joints (m, dof), steps (m,), and the `Status` (m,) their maker believes in."""
+
+
+class RowRefiner(Refiner):
+    """Base of the refiners that need a `Robot`; they implement `refine_rows` and are judged by `judge`."""
+
+    def __init__(self, robot: Robot, config: LMConfig = LMConfig()) -> None:  # noqa: B008
+        self.robot, self.chain, self.config = robot, robot.chain, config
+
+    @abstractmethod
+    def refine_rows(self, target: Pose, q0: Array) -> Claims:
+        """Each start on its own; nothing here is NaN or outside the limits.
+
+        Args:
+            target: poses of the tip in the base, `(m,)`.
+            q0: starts `(m, dof)` [rad, or m].
+        """
+
+    def refine(self, target: Pose, q0: Array) -> IKResult:
+        starts, outside = clip_starts(self.chain, q0, target.shape)
+        n = starts.shape[-2]
+        valid = np.isfinite(starts).all(-1) & target.valid[..., None]
+        rows = np.flatnonzero(valid)
+        goals = target.reshape(-1)[rows // max(n, 1)]
+        claims = self.refine_rows(goals, starts.reshape(-1, self.chain.dof)[rows])
+        result = _invalid_rows(outside.reshape(-1), self.chain.dof)
+        _put(result, rows, judge(self.robot, goals, claims, self.config))
+        return result.reshape(*target.shape, n)
+
+    def search(self, target: Pose, q0: Array) -> IKResult:
+        n_starts, dof = np.shape(q0)[-2:]
+        starts, outside = clip_starts(self.chain, np.broadcast_to(q0, (*target.shape, n_starts, dof)), target.shape)
+        starts = starts.reshape(-1, n_starts, dof)
+        goals = target.reshape(-1)
+        result = _invalid_rows(outside.any(-1).reshape(-1), dof)
+        left = np.flatnonzero(target.valid.reshape(-1) & np.isfinite(starts).all((-1, -2)))
+        missed = np.full(len(goals), np.inf)
+        for k in range(n_starts):  # the k-th starts of the targets that no earlier start has reached
+            claims = self.refine_rows(goals[left], starts[left, k])
+            found = judge(self.robot, goals[left], claims, self.config)
+            cost = found.position_error**2 + (self.config.orientation_weight * found.orientation_error) ** 2
+            better = found.success | (cost < missed[left])
+            missed[left[better]] = cost[better]
+            _put(result, left[better], found[better])
+            left = left[~found.success]
+        return result.reshape(*target.shape)
+
+
+def judge(robot: Robot, target: Pose, claims: Claims, config: LMConfig) -> IKResult:
+    """What the joints are worth by exact forward kinematics and the limits, whatever their maker believes.
+
+    Args:
+        robot: the arm.
+        target: poses of the tip in the base, `(m,)`.
+        claims: joints `(m, dof)`, steps `(m,)` and statuses `(m,)`.
+        config: its tolerances count; the orientation does not where its weight is 0.
+
+    Returns:
+        Results over `(m,)`. A start that claims to have converged and has not, or not within the limits, is STALLED.
+    """
+    q, steps, claimed = claims
+    error = pose_error(target, robot.forward_kinematics(q))
+    position, angle = np.linalg.norm(error[:, :3], axis=-1), np.linalg.norm(error[:, 3:], axis=-1)
+    success = (position <= config.position_tolerance) & ((q >= robot.lower) & (q <= robot.upper)).all(-1)
+    if config.orientation_weight > 0:
+        success &= angle <= config.orientation_tolerance
+    honest = np.where(claimed == Status.CONVERGED, Status.STALLED, claimed)
+    status = np.where(success, Status.CONVERGED, honest).astype(np.int8)
+    return IKResult(q, success, status, position, angle, steps, np.zeros(len(q), dtype=bool))
+
+
+def _invalid_rows(start_clipped: NDArray[np.bool_], dof: int) -> IKResult:
+    m = len(start_clipped)
+    return IKResult(
+        q=np.full((m, dof), np.nan),
+        success=np.zeros(m, dtype=bool),
+        status=np.full(m, Status.INVALID_INPUT, np.int8),
+        position_error=np.full(m, np.nan),
+        orientation_error=np.full(m, np.nan),
+        iterations=np.zeros(m, np.int32),
+        start_clipped=start_clipped.copy(),
+    )
+
+
+def _put(result: IKResult, rows: NDArray[np.intp], other: IKResult) -> None:
+    """Writes rows into `result`, all but the flags of the starts."""
+    for field in fields(IKResult):
+        if field.name != "start_clipped":
+            getattr(result, field.name)[rows] = getattr(other, field.name)

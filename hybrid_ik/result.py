@@ -1,0 +1,98 @@
+"""What a solve returns: one record, whatever was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Status(IntEnum):
+    """Why the work on a row ended; `message` says it in a sentence."""
+
+    CONVERGED = 0
+    MAX_ITERATIONS = 1
+    STALLED = 2
+    INVALID_INPUT = 3
+    NOT_FOUND = 4
+
+    @property
+    def message(self) -> str:
+        """One sentence: what happened and what may help."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.CONVERGED: "Both errors are within tolerance and every joint is within its limits.",
+    Status.MAX_ITERATIONS: "The step limit was reached first; allow more steps or more seeds.",
+    Status.STALLED: "No step improves the pose any more: a local minimum, or a target out of reach or beyond the limits.",
+    Status.INVALID_INPUT: "The target or the start was not a pose or not a number; this row was not solved.",
+    Status.NOT_FOUND: "Fewer distinct answers were found than asked for; allow more seeds or a smaller distance.",
+}
+
+
+@dataclass(frozen=True)
+class IKResult:
+    """Joint angles and how well they reach the target, over `(*batch, [n_solutions])`.
+
+    A single answer (shape `()`) holds numpy scalars, so `if result.success:` reads as it should.
+    """
+
+    q: NDArray[np.float64]
+    """Joints `(*shape, dof)` [rad, or m for slides]; NaN where nothing was found."""
+    success: NDArray[np.bool_]
+    """Both errors within tolerance, every joint within its limits, by forward kinematics of `q`."""
+    status: NDArray[np.int8]
+    """`Status` as a number; `Status(result.status).message` for one answer."""
+    position_error: NDArray[np.float64]
+    """Distance of the tip from the target [m], by forward kinematics of `q`."""
+    orientation_error: NDArray[np.float64]
+    """Angle between the tip and the target [rad], by forward kinematics of `q`."""
+    iterations: NDArray[np.int32]
+    """Levenberg-Marquardt steps that led to `q`."""
+    start_clipped: NDArray[np.bool_]
+    """True where the start given lay outside the joint limits and was moved onto them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`()`, `(*batch,)` or `(*batch, n_solutions)`."""
+        return np.shape(self.success)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a single answer has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> IKResult:
+        """Rows, as with an array."""
+        if not self.shape:
+            raise IndexError("a single answer has no rows")
+        return self._map(lambda array: array[index])
+
+    def reshape(self, *shape: int) -> IKResult:
+        """The same rows under another batch shape."""
+        lead = len(self.shape)
+        return self._map(lambda array: array.reshape((*shape, *array.shape[lead:]))[()])
+
+    def with_rows(self, rows: Any, other: IKResult) -> IKResult:
+        """A copy in which `rows` (an index or a mask) are those of `other`."""
+
+        def put(a: Any, b: Any) -> Any:
+            a = np.array(a)
+            a[rows] = b
+            return a
+
+        return IKResult(**{field.name: put(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)})
+
+    def _map(self, function: Any) -> IKResult:
+        return IKResult(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+
+
+def concatenate(results: list[IKResult], axis: int = 0) -> IKResult:
+    """Results joined along a batch axis."""
+    return IKResult(
+        **{field.name: np.concatenate([getattr(r, field.name) for r in results], axis) for field in fields(IKResult)}
+    )

@@ -1,0 +1,268 @@
+"""Propose, refine, choose: the solver that puts a sampler and a refiner together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.kernels.distinct import pick_distinct
+from hybrid_ik.pose import Pose
+from hybrid_ik.refiners.base import LMConfig, Refiner
+from hybrid_ik.refiners.lanes import LaneRefiner
+from hybrid_ik.refiners.mujoco import MujocoRefiner
+from hybrid_ik.result import IKResult, Status, concatenate
+from hybrid_ik.robot import Robot
+from hybrid_ik.samplers.base import Sampler
+from hybrid_ik.samplers.lookup import LookupSampler
+from hybrid_ik.samplers.meanflow import MeanFlowSampler, find_network
+from hybrid_ik.samplers.uniform import UniformSampler
+
+Array = NDArray[np.float64]
+SamplerName = Literal["auto", "meanflow", "uniform", "lookup"]
+RefinerName = Literal["lanes", "mujoco"]
+
+ONE_ANSWER_ROUNDS = (4, 32, 256)  # starts in all after each round, where every start costs something to propose
+SHARED_STARTS = 256  # starts of a table that costs nothing: all in one round
+MANY_ROUNDS = 3  # times that `n_seeds` is doubled for poses that lack answers
+NEAR_STARTS = 16  # as many as there are lanes: the given joints, and others around them
+NEAR_SPREAD = (0.02, 1.0)  # rad, how far the nearest and the farthest of these lie from the given joints
+FAR = 0.5  # rad: an answer farther than this from `near` is not taken before random starts were tried too
+
+
+class HybridSolver:
+    """Inverse kinematics of one arm: a sampler proposes starts, a refiner polishes them, the solver chooses.
+
+    Args:
+        robot: a `Robot`, or what makes one: a shipped name, an MJCF or URDF path, a `robot_descriptions` name, an
+            `MjModel` or `MjSpec`.
+        tip: frame to be placed, and
+        base: frame that poses are given in; see `Robot`.
+        sampler: a `Sampler`, or its name. `auto` is the shipped network where there is one for this arm, and random
+            starts else; for a single answer it takes random starts in any case, which cost less than the network.
+        refiner: a `Refiner`, its name, or None: then starts are judged as they are.
+        config: steps, weights and tolerances; that of `refiner` if an object is given.
+        seed: of the sampler. The same seed gives the same answers, however the poses are split into batches.
+        n_threads: poses are dealt out to this many threads; the answers do not depend on it.
+
+    Raises:
+        RobotError: the arm cannot be used.
+        CheckpointError: `sampler="meanflow"`, and no shipped network is of this arm.
+        InvalidInputError: an unknown name.
+    """
+
+    robot: Robot
+    sampler: Sampler
+    refiner: Refiner
+
+    def __init__(
+        self,
+        robot: Any = "panda",
+        *,
+        tip: str | None = None,
+        base: str | None = None,
+        sampler: Sampler | SamplerName = "auto",
+        refiner: Refiner | RefinerName | None = "lanes",
+        config: LMConfig | None = None,
+        seed: int = 0,
+        n_threads: int = 1,
+    ) -> None:
+        plain = isinstance(robot, Robot) and tip is None and base is None
+        self.robot = robot if plain else Robot(robot, tip=tip, base=base)
+        self.refiner = _make_refiner(refiner, self.robot, config or LMConfig(), n_threads)
+        self.sampler = _make_sampler(sampler, self.robot.chain, seed)
+        narrow = UniformSampler(self.robot.chain, seed, narrow=True)
+        self._one_sampler: Sampler = narrow if sampler in ("auto", "uniform") else self.sampler
+        chain = self.robot.chain
+        endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
+        self._period = np.where(endless, 2 * np.pi, 0.0)
+
+    def solve(
+        self,
+        pose: Pose | ArrayLike,
+        *,
+        n_solutions: int | None = None,
+        near: ArrayLike | None = None,
+        n_seeds: int | None = None,
+        min_distance: float = 0.1,
+    ) -> IKResult:
+        """Joints that put the tip on `pose`.
+
+        Args:
+            pose: `T_base_tip`, one or a batch; or a homogeneous matrix.
+            n_solutions: how many distinct answers; None for one, without an axis for it. They are spread over what
+                the arm can do, and come in the order of their distance from the joint limits, the farthest first;
+                with `near`, the nearest ones come, nearest first.
+            near: joints `(dof,)` or `(*batch, dof)` to stay close to. They are tried first.
+            n_seeds: starts tried for each pose. By default up to 256 for one answer, 4 for each of many but at least
+                64, and up to eight times as many for poses that lack answers.
+            min_distance: two answers are distinct if they differ by this much [rad, or m], Euclidean.
+
+        Returns:
+            Results over `(*batch,)`, or `(*batch, n_solutions)`, where rows that could not be filled hold NaN and
+            `Status.NOT_FOUND`. A single pose that cannot be reached gives the closest joints and `success=False`.
+
+        Raises:
+            InvalidInputError: an argument of the wrong shape, kind or range.
+        """
+        pose = Pose.as_pose(pose)
+        if near is not None:
+            near = _checked_near(near, self.robot, pose.shape)
+        if n_seeds is not None:
+            _check_count("n_seeds", n_seeds)
+        if n_solutions is None:
+            return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
+        _check_count("n_solutions", n_solutions)
+        if not 0 <= min_distance < np.inf:
+            raise InvalidInputError(f"min_distance must be finite and not negative, got {min_distance}")
+        flat = pose.reshape(pose.valid.size)
+        rows = None if near is None else near.reshape(-1, self.robot.dof)
+        many = self._solve_many(flat, n_solutions, rows, n_seeds or max(64, 4 * n_solutions), min_distance)
+        return many.reshape(*pose.shape, n_solutions)
+
+    def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
+        sampler = self._one_sampler
+        if sampler.shared:
+            return self.refiner.search(pose, sampler.starts(n_seeds or SHARED_STARTS))
+        rounds = [n_seeds] if n_seeds else ONE_ANSWER_ROUNDS
+        flat = pose.reshape(pose.valid.size)
+        best = self.refiner.search(flat, sampler.sample(flat, rounds[0]))
+        for tried, n in zip(rounds, rounds[1:], strict=False):
+            lacking = ~best.success & flat.valid
+            if not lacking.any():
+                break
+            more = self.refiner.search(flat[lacking], sampler.sample(flat[lacking], n)[:, tried:])
+            best = best.with_rows(lacking, more)
+        return best.reshape(*pose.shape)
+
+    def _solve_near(self, pose: Pose, near: Array, n_seeds: int | None) -> IKResult:
+        """The nearest of what starts at and around `near` lead to; if that is far, of random starts too."""
+        flat, near = pose.reshape(pose.valid.size), near.reshape(-1, self.robot.dof)
+        results = self.refiner.refine(flat, self._starts_near(near))
+        nearest = self._nearest(results, near)
+        lacking = flat.valid & ~(nearest.success & (self._distance(nearest.q, near) < FAR))
+        if lacking.any():
+            wide = self.sampler.sample(flat[lacking], n_seeds or 64)
+            more = concatenate([results[lacking], self.refiner.refine(flat[lacking], wide)], axis=1)
+            nearest = nearest.with_rows(lacking, self._nearest(more, near[lacking]))
+            lost = lacking & ~nearest.success
+            if lost.any():
+                nearest = nearest.with_rows(lost, self._solve_one(flat[lost], n_seeds))
+        return nearest.reshape(*pose.shape)
+
+    def _solve_many(
+        self, pose: Pose, n_solutions: int, near: Array | None, n_seeds: int, min_distance: float
+    ) -> IKResult:
+        q0 = self.sampler.sample(pose, n_seeds)
+        if near is not None:
+            q0 = np.concatenate([self._starts_near(near), q0], 1)
+        candidates = self.refiner.refine(pose, q0)
+        chosen = self._choose(candidates, n_solutions, near, min_distance)
+        lacking = ~chosen.success.all(-1) & pose.valid
+        if lacking.any() and n_seeds < max(64, 4 * n_solutions) * 2**MANY_ROUNDS:
+            rest = None if near is None else near[lacking]
+            more = self._solve_many(pose[lacking], n_solutions, rest, 2 * n_seeds, min_distance)
+            chosen = chosen.with_rows(lacking, more)
+        return chosen
+
+    def _choose(self, candidates: IKResult, n: int, near: Array | None, min_distance: float) -> IKResult:
+        cost = self._from_limits(candidates.q) if near is None else self._distance(candidates.q, near[:, None])
+        picks = pick_distinct(
+            np.ascontiguousarray(candidates.q), candidates.success, cost, n, min_distance, self._period, near is None
+        )
+        chosen = candidates[np.arange(len(picks))[:, None], picks]
+        unfilled = _not_found(candidates.status, picks.shape, self.robot.dof)
+        return chosen.with_rows(picks < 0, unfilled[picks < 0])
+
+    def _starts_near(self, near: Array) -> Array:
+        """`near` (m, dof) itself, and starts around it that lie ever farther away: (m, NEAR_STARTS, dof)."""
+        rng = np.random.default_rng(0)
+        radius = np.concatenate([[0.0], np.geomspace(*NEAR_SPREAD, NEAR_STARTS - 1)])
+        around = near[:, None] + rng.normal(size=(NEAR_STARTS, self.robot.dof)) * radius[:, None] / np.sqrt(
+            self.robot.dof
+        )
+        around[:, 1:] = np.clip(around[:, 1:], self.robot.lower, self.robot.upper)
+        return around
+
+    def _nearest(self, results: IKResult, near: Array) -> IKResult:
+        distance = np.where(results.success, self._distance(results.q, near[:, None]), np.inf)
+        nearest = results[np.arange(len(near)), np.argmin(distance, -1)]
+        clipped = ((near < self.robot.lower) | (near > self.robot.upper)).any(-1)
+        return replace(nearest, start_clipped=clipped)
+
+    def _distance(self, a: Array, b: Array) -> Array:
+        d = np.abs(a - b)
+        if self._period.any():
+            period = np.where(self._period > 0, self._period, 1.0)
+            d = np.where(self._period > 0, np.abs(d - period * np.round(d / period)), d)
+        return np.sqrt((d * d).sum(-1))
+
+    def _from_limits(self, q: Array) -> Array:
+        """How near the joint that is nearest to a limit is to it: 0 in the middle of its range, 1 on the limit."""
+        chain = self.robot.chain
+        middle, half = (chain.sample_lower + chain.sample_upper) / 2, (chain.sample_upper - chain.sample_lower) / 2
+        return np.abs((q - middle) / half).max(-1)
+
+
+def _make_refiner(refiner: Refiner | str | None, robot: Robot, config: LMConfig, n_threads: int) -> Refiner:
+    if isinstance(refiner, Refiner):
+        return refiner
+    if refiner is None:
+        return LaneRefiner(robot.chain, replace(config, max_iterations=0), n_threads)
+    if refiner == "lanes":
+        return LaneRefiner(robot.chain, config, n_threads)
+    if refiner == "mujoco":
+        return MujocoRefiner(robot, config)
+    raise InvalidInputError(f"refiner: expected a Refiner, None, 'lanes' or 'mujoco', got {refiner!r}")
+
+
+def _make_sampler(sampler: Sampler | str, chain: Chain, seed: int) -> Sampler:
+    if not isinstance(sampler, str):
+        return sampler
+    if sampler in ("auto", "meanflow"):
+        network = find_network(chain, required=sampler == "meanflow")
+        return UniformSampler(chain, seed) if network is None else MeanFlowSampler(network, chain, seed)
+    if sampler == "uniform":
+        return UniformSampler(chain, seed)
+    if sampler == "lookup":
+        return LookupSampler(chain, seed)
+    raise InvalidInputError(
+        f"sampler: expected a Sampler, 'auto', 'meanflow', 'uniform' or 'lookup', got {sampler!r}"
+    )
+
+
+def _checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Array:
+    try:
+        joints = np.array(near, dtype=float)
+        joints = np.broadcast_to(joints, (*shape, robot.dof)).copy() if joints.shape[-1:] == (robot.dof,) else None
+    except (TypeError, ValueError) as error:
+        joints = None
+        raise InvalidInputError(f"near: expected joints of shape (*batch, {robot.dof}), got {near!r}") from error
+    if joints is None or not np.isfinite(joints).all():
+        raise InvalidInputError(
+            f"near: expected {robot.dof} finite joints, or one row of them for each pose {shape}, got {near!r}"
+        )
+    return joints
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def _not_found(status: NDArray[np.int8], shape: tuple[int, ...], dof: int) -> IKResult:
+    """Rows for answers that are not there: NOT_FOUND, or INVALID_INPUT where the pose was none."""
+    invalid = (status == Status.INVALID_INPUT).all(-1)[:, None]
+    return IKResult(
+        q=np.full((*shape, dof), np.nan),
+        success=np.zeros(shape, bool),
+        status=np.broadcast_to(np.where(invalid, Status.INVALID_INPUT, Status.NOT_FOUND), shape).astype(np.int8),
+        position_error=np.full(shape, np.nan),
+        orientation_error=np.full(shape, np.nan),
+        iterations=np.zeros(shape, np.int32),
+        start_clipped=np.zeros(shape, bool),
+    )

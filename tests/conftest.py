@@ -1,0 +1,66 @@
+"""Robots that the tests run on: the shipped ones, and full models where there are any."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hybrid_ik.resources import shipped_robots
+from hybrid_ik.robot import Robot
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = Path(os.environ.get("HYBRID_IK_ROBOTS", ROOT.parent / "shared" / "robots"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A robot of the tests and how to get it."""
+
+    name: str
+    source: str
+    frames: dict[str, str] = field(default_factory=dict)
+
+    def robot(self) -> Robot:
+        if self.source.startswith(str(MODELS)) and not Path(self.source).is_file():
+            pytest.skip(f"no model {self.source}; set HYBRID_IK_ROBOTS to a folder that has it")
+        return Robot(self.source, **self.frames)
+
+
+def _model(name: str, path: str, **frames: str) -> Case:
+    return Case(name, str(MODELS / path), frames)
+
+
+CASES = [
+    *(Case(name, name) for name in shipped_robots()),
+    Case("panda_from_link0_to_hand_tcp", "panda", {"base": "link0", "tip": "hand_tcp"}),
+    Case("panda_from_link2", "panda", {"base": "link2"}),
+    _model("full_panda", "franka_emika_panda/panda.xml"),
+    _model("full_panda_nohand", "franka_emika_panda/panda_nohand.xml"),
+    _model("full_iiwa14", "kuka_iiwa_14/iiwa14.xml"),
+    _model("full_so_arm100", "trs_so_arm100/so_arm100.xml", tip="Fixed_Jaw"),
+    _model("full_kr6r900sixx", "kuka_kr6r900sixx/kr6r900sixx.urdf"),
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def robot(request: pytest.FixtureRequest) -> Robot:
+    """Every robot the tests know, one after another."""
+    return request.param.robot()
+
+
+@pytest.fixture(scope="session")
+def panda() -> Robot:
+    """The shipped Panda."""
+    return Robot("panda")
+
+
+@pytest.fixture
+def full_panda() -> Path:
+    """The file of the full Panda model."""
+    path = MODELS / "franka_emika_panda" / "panda.xml"
+    if not path.is_file():
+        pytest.skip(f"no model {path}; set HYBRID_IK_ROBOTS to a folder that has it")
+    return path
