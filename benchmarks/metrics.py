@@ -99,7 +99,7 @@ def distinct(answers: Array, min_distance: float = DISTINCT) -> int:
 
 
 def pieces(points: Array, link: float) -> NDArray[np.intp]:
-    """A number for each point `(n, dof)`: that of its piece, points being in one piece if steps below `link` join them."""
+    """The number of its piece for each point `(n, dof)`; points joined by steps below `link` are in one piece."""
     label = np.full(len(points), -1)
     near = distances(points, points) < link
     piece = 0
@@ -148,15 +148,19 @@ def _covered(oracle: SolutionPoints, answers: Array, radius: float) -> Mask:
 
 
 def raw_measures(robot: Robot, target: Pose, q0: Array) -> dict[str, float]:
-    """What starts `(*batch, n, dof)` are worth before any refining or clipping."""
+    """What starts `(*batch, n, dof)` are worth before any refining.
+
+    Samplers may move starts onto the limits they exceed, so those on a limit count as outside.
+    """
     raw = judge(robot, target, q0)
+    outside = ((q0 <= robot.lower) | (q0 >= robot.upper)).any(-1)
     return {
         "position_median": np.median(raw.position_error),
         "position_p99": np.percentile(raw.position_error, 99),
         "orientation_median": np.median(raw.orientation_error),
         "orientation_p99": np.percentile(raw.orientation_error, 99),
         "share_in_basin": raw.near(BASIN).mean(),
-        "share_outside_limits": 1 - raw.inside_limits.mean(),
+        "share_outside_limits": outside.mean(),
     }
 
 

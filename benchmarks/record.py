@@ -75,8 +75,9 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     print(f"\n{title}")
-    for row in cells:
-        print("  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))))
+    for first, *others in cells:
+        columns = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *columns]))
 
 
 def _cell(value: Any) -> str:

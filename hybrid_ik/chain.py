@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -107,11 +108,17 @@ class Chain:
         Returns:
             Positions `(*batch, 3)` [m] and rotation matrices `(*batch, 3, 3)`.
         """
-        T_first_base, T_tip_last = np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)
-        R_base_tip = T_base_tip.rotation_matrix()
+        T_first_base, T_tip_last = self._without_mount_and_tool
         R_first_base, R_tip_last = T_first_base[:3, :3], T_tip_last[:3, :3]
-        p_base_last = T_base_tip.position + R_base_tip @ T_tip_last[:3, 3]
-        return p_base_last @ R_first_base.T + T_first_base[:3, 3], R_first_base @ R_base_tip @ R_tip_last
+        R_first_tip = R_first_base @ T_base_tip.rotation_matrix()
+        # einsum, not a matrix product over the whole batch, whose rounding would depend on how many poses there are
+        position: Array = np.einsum("ij,...j->...i", R_first_base, T_base_tip.position)
+        position += np.einsum("...ij,j->...i", R_first_tip, T_tip_last[:3, 3]) + T_first_base[:3, 3]
+        return position, R_first_tip @ R_tip_last
+
+    @cached_property
+    def _without_mount_and_tool(self) -> tuple[Array, Array]:
+        return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)
 
     @property
     def fingerprint(self) -> str:

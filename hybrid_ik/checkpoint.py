@@ -85,7 +85,8 @@ def load_network(path: str | Path) -> NetworkFile:
     tensors, content = load_sealed(path, NETWORK_FORMAT)
     try:
         chain = Chain.from_dict(content["chain"])
-        return NetworkFile(tensors, chain, dict(content["options"]), dict(content["record"]), content["kind"], Path(path))
+        options, record = dict(content["options"]), dict(content["record"])
+        return NetworkFile(tensors, chain, options, record, content["kind"], Path(path))
     except (KeyError, TypeError, ValueError, RobotError) as error:
         raise CheckpointError(f"{path}: the metadata of this network file is incomplete: {error}") from error
 
@@ -170,7 +171,7 @@ def _check_version(path: str | Path, version: str | None) -> None:
         raise _damaged(path, f"its version is {version!r}, not a number") from None
     if number > VERSION:
         raise CheckpointError(
-            f"{path}: written in format version {number}, newer than {VERSION}, the last one known here; upgrade hybrid_ik"
+            f"{path}: written in format version {number}, newer than {VERSION}, the last known here; upgrade hybrid_ik"
         )
     if number < 1:
         raise _damaged(path, f"its version is {number}")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
+from hybrid_ik.kinematics import NumpyMath, forward_kinematics
 from hybrid_ik.pose import quaternion_from_matrix
 
 Encoding = Literal["rotation6d", "quaternion"]
@@ -28,7 +29,9 @@ def denormalise_joints(chain: Chain, x: Any) -> Any:
     return (x + 1.0) * (0.5 * (chain.sample_upper - chain.sample_lower)) + chain.sample_lower
 
 
-def encode_pose(position: NDArray[Any], rotation: NDArray[Any], reach: float, encoding: Encoding) -> NDArray[np.float32]:
+def encode_pose(
+    position: NDArray[Any], rotation: NDArray[Any], reach: float, encoding: Encoding
+) -> NDArray[np.float32]:
     """What a network is told of a pose.
 
     Args:
@@ -41,9 +44,22 @@ def encode_pose(position: NDArray[Any], rotation: NDArray[Any], reach: float, en
     Returns:
         float32 of shape `(*batch, CONDITION_SIZE[encoding])`.
     """
+    condition = np.empty((*position.shape[:-1], CONDITION_SIZE[encoding]), np.float32)
+    condition[..., :3] = position / reach
     if encoding == "quaternion":
         quaternion = quaternion_from_matrix(rotation)
-        turn = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+        condition[..., 3:] = np.where(quaternion[..., :1] < 0, -quaternion, quaternion)
     else:
-        turn = np.concatenate([rotation[..., :, 0], rotation[..., :, 1]], -1)
-    return np.concatenate([position / reach, turn], -1).astype(np.float32)
+        condition[..., 3:6], condition[..., 6:] = rotation[..., 0], rotation[..., 1]
+    return condition
+
+
+def inner_poses(chain: Chain, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`p_first_last` `(n, 3)` [m] and `R_first_last` `(n, 3, 3)` of joints `(n, dof)`, by the chain's mathematics."""
+    R, p = forward_kinematics(chain, [q[:, i] for i in range(chain.dof)], NumpyMath())
+    rotation, position = np.empty((len(q), 3, 3)), np.empty((len(q), 3))
+    for i in range(3):
+        position[:, i] = p[i]
+        for j in range(3):
+            rotation[:, i, j] = R[i][j]
+    return position, rotation

@@ -48,25 +48,34 @@ class NumpyMath:
     """`ScalarMath` of floats and numpy arrays."""
 
     def sin_cos(self, x: Scalar) -> tuple[Scalar, Scalar]:
+        """See `ScalarMath`."""
         return np.sin(x), np.cos(x)
 
     def inverse_sqrt(self, x: Scalar) -> Scalar:
+        """See `ScalarMath`."""
         return 1.0 / np.sqrt(x)
 
     def maximum(self, x: Scalar, y: Scalar) -> Scalar:
+        """See `ScalarMath`."""
         return np.maximum(x, y)
 
     def minimum(self, x: Scalar, y: Scalar) -> Scalar:
+        """See `ScalarMath`."""
         return np.minimum(x, y)
 
     def where_less(self, x: Scalar, y: Scalar, if_less: Scalar, otherwise: Scalar) -> Scalar:
-        return np.where(x < y, if_less, otherwise)[()]
+        """See `ScalarMath`."""
+        chosen: Scalar = np.where(x < y, if_less, otherwise)
+        return chosen[()]
 
     def angle(self, sine: Scalar, cosine: Scalar) -> Scalar:
+        """See `ScalarMath`."""
         return np.arctan2(sine, cosine)
 
 
-def joint_frames(chain: Chain, q: Sequence[Scalar], math: ScalarMath) -> tuple[Matrix, Vector, list[Vector], list[Vector]]:
+def joint_frames(
+    chain: Chain, q: Sequence[Scalar], math: ScalarMath
+) -> tuple[Matrix, Vector, list[Vector], list[Vector]]:
     """Forward kinematics of the inner arm, with what the Jacobian needs.
 
     Args:
@@ -243,7 +252,10 @@ def lm_step(
 
     left = [e[k] - dot([column[k] for column in J], pull) for k in range(6)]
     dq = [v + x for v, x in zip(pull, damped_least_squares(J, left, mu, math), strict=True)]
-    new = [_clip(x, lower, upper, math) for x, _, lower, upper in _bounded(chain, [x + d for x, d in zip(q, dq, strict=True)], q)]
+    new = [
+        _clip(x, lower, upper, math)
+        for x, _, lower, upper in _bounded(chain, [x + d for x, d in zip(q, dq, strict=True)], q)
+    ]
     moved = [x - y for x, y in zip(new, q, strict=True)]
     return Step(new, residual.position_error_squared, residual.angle, dot(moved, moved))
 

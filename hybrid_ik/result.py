@@ -28,7 +28,7 @@ class Status(IntEnum):
 _MESSAGES = {
     Status.CONVERGED: "Both errors are within tolerance and every joint is within its limits.",
     Status.MAX_ITERATIONS: "The step limit was reached first; allow more steps or more seeds.",
-    Status.STALLED: "No step improves the pose any more: a local minimum, or a target out of reach or beyond the limits.",
+    Status.STALLED: "No step improves the pose any more: a local minimum, or a target beyond reach or limits.",
     Status.INVALID_INPUT: "The target or the start was not a pose or not a number; this row was not solved.",
     Status.NOT_FOUND: "Fewer distinct answers were found than asked for; allow more seeds or a smaller distance.",
 }
@@ -85,7 +85,9 @@ class IKResult:
             a[rows] = b
             return a
 
-        return IKResult(**{field.name: put(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)})
+        return IKResult(
+            **{field.name: put(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        )
 
     def _map(self, function: Any) -> IKResult:
         return IKResult(**{field.name: function(getattr(self, field.name)) for field in fields(self)})

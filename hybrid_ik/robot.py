@@ -154,11 +154,6 @@ class Robot:
         out[~np.isfinite(rows).all(-1)] = np.nan
         return out.reshape(*q.shape[:-1], 6, self.dof)
 
-    @property
-    def T_world_base(self) -> Pose:
-        """Where the base stands in the world of the model."""
-        return Pose.from_matrix(np.linalg.inv(self._T_base_world))
-
     def model_qpos(self, q: ArrayLike) -> Array:
         """Positions of all joints of the model `(*batch, nq)` for joints `(*batch, dof)`; the others at reference."""
         q = self._checked(q)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -19,15 +20,16 @@ from hybrid_ik.result import IKResult, Status, concatenate
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.base import Sampler
 from hybrid_ik.samplers.lookup import LookupSampler
-from hybrid_ik.samplers.meanflow import MeanFlowSampler, find_network
+from hybrid_ik.samplers.meanflow import MeanFlowSampler
+from hybrid_ik.samplers.shipped import require_shipped_network, shipped_network
 from hybrid_ik.samplers.uniform import UniformSampler
 
 Array = NDArray[np.float64]
 SamplerName = Literal["auto", "meanflow", "uniform", "lookup"]
 RefinerName = Literal["lanes", "mujoco"]
 
-ONE_ANSWER_ROUNDS = (4, 32, 256)  # starts in all after each round, where every start costs something to propose
-SHARED_STARTS = 256  # starts of a table that costs nothing: all in one round
+ONE_ANSWER_ROUNDS = (16, 256)  # starts in all after each round: proposing them may cost more than refining them
+CHUNK = 16_384  # poses worked on at once; bounds the memory that their starts take
 MANY_ROUNDS = 3  # times that `n_seeds` is doubled for poses that lack answers
 NEAR_STARTS = 16  # as many as there are lanes: the given joints, and others around them
 NEAR_SPREAD = (0.02, 1.0)  # rad, how far the nearest and the farthest of these lie from the given joints
@@ -114,30 +116,39 @@ class HybridSolver:
             near = _checked_near(near, self.robot, pose.shape)
         if n_seeds is not None:
             _check_count("n_seeds", n_seeds)
-        if n_solutions is None:
-            return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
-        _check_count("n_solutions", n_solutions)
+        if n_solutions is not None:
+            _check_count("n_solutions", n_solutions)
         if not 0 <= min_distance < np.inf:
             raise InvalidInputError(f"min_distance must be finite and not negative, got {min_distance}")
-        flat = pose.reshape(pose.valid.size)
-        rows = None if near is None else near.reshape(-1, self.robot.dof)
+        if pose.valid.size <= CHUNK:
+            return self._solve_chunk(pose, n_solutions, near, n_seeds, min_distance)
+        flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
+        chunks = [slice(i, i + CHUNK) for i in range(0, len(flat), CHUNK)]
+        parts = [
+            self._solve_chunk(flat[c], n_solutions, None if rows is None else rows[c], n_seeds, min_distance)
+            for c in chunks
+        ]
+        return concatenate(parts).reshape(*pose.shape, *parts[0].shape[1:])
+
+    def _solve_chunk(
+        self, pose: Pose, n_solutions: int | None, near: Array | None, n_seeds: int | None, min_distance: float
+    ) -> IKResult:
+        if n_solutions is None:
+            return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
+        flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
         many = self._solve_many(flat, n_solutions, rows, n_seeds or max(64, 4 * n_solutions), min_distance)
         return many.reshape(*pose.shape, n_solutions)
 
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
-        sampler = self._one_sampler
-        if sampler.shared:
-            return self.refiner.search(pose, sampler.starts(n_seeds or SHARED_STARTS))
-        rounds = [n_seeds] if n_seeds else ONE_ANSWER_ROUNDS
-        flat = pose.reshape(pose.valid.size)
-        best = self.refiner.search(flat, sampler.sample(flat, rounds[0]))
-        for tried, n in zip(rounds, rounds[1:], strict=False):
-            lacking = ~best.success & flat.valid
-            if not lacking.any():
+        rounds = (n_seeds,) if n_seeds else ONE_ANSWER_ROUNDS
+        best = self.refiner.search(pose, self._one_sampler.sample(pose, rounds[0]))
+        for tried, n in pairwise(rounds):
+            if np.all(best.success):
                 break
-            more = self.refiner.search(flat[lacking], sampler.sample(flat[lacking], n)[:, tried:])
-            best = best.with_rows(lacking, more)
-        return best.reshape(*pose.shape)
+            flat, lacking = pose.reshape(pose.valid.size), ~np.reshape(best.success, -1) & pose.valid.reshape(-1)
+            more = self.refiner.search(flat[lacking], self._one_sampler.sample(flat[lacking], n)[:, tried:])
+            best = best.reshape(pose.valid.size).with_rows(lacking, more).reshape(*pose.shape)
+        return best
 
     def _solve_near(self, pose: Pose, near: Array, n_seeds: int | None) -> IKResult:
         """The nearest of what starts at and around `near` lead to; if that is far, of random starts too."""
@@ -191,7 +202,7 @@ class HybridSolver:
     def _nearest(self, results: IKResult, near: Array) -> IKResult:
         distance = np.where(results.success, self._distance(results.q, near[:, None]), np.inf)
         nearest = results[np.arange(len(near)), np.argmin(distance, -1)]
-        clipped = ((near < self.robot.lower) | (near > self.robot.upper)).any(-1)
+        clipped: NDArray[np.bool_] = np.any((near < self.robot.lower) | (near > self.robot.upper), axis=-1)
         return replace(nearest, start_clipped=clipped)
 
     def _distance(self, a: Array, b: Array) -> Array:
@@ -223,26 +234,25 @@ def _make_refiner(refiner: Refiner | str | None, robot: Robot, config: LMConfig,
 def _make_sampler(sampler: Sampler | str, chain: Chain, seed: int) -> Sampler:
     if not isinstance(sampler, str):
         return sampler
-    if sampler in ("auto", "meanflow"):
-        network = find_network(chain, required=sampler == "meanflow")
+    if sampler == "meanflow":
+        return MeanFlowSampler(require_shipped_network(chain), chain, seed)
+    if sampler == "auto":
+        network = shipped_network(chain)
         return UniformSampler(chain, seed) if network is None else MeanFlowSampler(network, chain, seed)
     if sampler == "uniform":
         return UniformSampler(chain, seed)
     if sampler == "lookup":
-        return LookupSampler(chain, seed)
-    raise InvalidInputError(
-        f"sampler: expected a Sampler, 'auto', 'meanflow', 'uniform' or 'lookup', got {sampler!r}"
-    )
+        return LookupSampler(chain, seed=seed)
+    raise InvalidInputError(f"sampler: expected a Sampler, 'auto', 'meanflow', 'uniform' or 'lookup', got {sampler!r}")
 
 
 def _checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Array:
     try:
-        joints = np.array(near, dtype=float)
-        joints = np.broadcast_to(joints, (*shape, robot.dof)).copy() if joints.shape[-1:] == (robot.dof,) else None
-    except (TypeError, ValueError) as error:
-        joints = None
-        raise InvalidInputError(f"near: expected joints of shape (*batch, {robot.dof}), got {near!r}") from error
-    if joints is None or not np.isfinite(joints).all():
+        joints = np.array(np.broadcast_to(np.asarray(near, dtype=float), (*shape, robot.dof)))
+        wrong = np.shape(near)[-1:] != (robot.dof,) or not np.isfinite(joints).all()
+    except (TypeError, ValueError):
+        wrong = True
+    if wrong:
         raise InvalidInputError(
             f"near: expected {robot.dof} finite joints, or one row of them for each pose {shape}, got {near!r}"
         )

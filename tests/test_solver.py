@@ -79,7 +79,9 @@ def test_one_pose_gives_scalars(panda):
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3, 2), (0,)])
-@pytest.mark.parametrize("arguments", [{}, {"n_solutions": 3}, {"near": np.zeros(7)}, {"near": np.zeros(7), "n_solutions": 2}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"n_solutions": 3}, {"near": np.zeros(7)}, {"near": np.zeros(7), "n_solutions": 2}]
+)
 def test_any_batch_shape(panda, shape, arguments):
     pose = reachable(panda.robot, max(1, int(np.prod(shape)))).reshape(-1)[: int(np.prod(shape))].reshape(*shape)
     result = panda.solve(pose, **arguments)
@@ -103,7 +105,9 @@ def test_answers_do_not_depend_on_batch_split_or_threads(sampler, arguments):
 
 def test_the_seed_decides_the_answers():
     pose = reachable(Robot("panda"), 20)
-    first, again, other = (HybridSolver("panda", sampler="uniform", seed=s).solve(pose, n_solutions=4).q for s in (0, 0, 1))
+    first, again, other = (
+        HybridSolver("panda", sampler="uniform", seed=s).solve(pose, n_solutions=4).q for s in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -249,7 +253,9 @@ def test_position_only(random_starts):
 
 
 def test_tolerances_are_the_users():
-    solver = HybridSolver("panda", sampler="uniform", config=LMConfig(position_tolerance=1e-11, orientation_tolerance=1e-11))
+    solver = HybridSolver(
+        "panda", sampler="uniform", config=LMConfig(position_tolerance=1e-11, orientation_tolerance=1e-11)
+    )
     pose = reachable(solver.robot, 500)
     result = solver.solve(pose)
     assert result.success.all()
@@ -291,3 +297,13 @@ def test_a_config_is_a_frozen_record():
         LMConfig().damping = 1.0
     with pytest.raises(InvalidInputError, match="position_tolerance must be positive"):
         LMConfig(position_tolerance=0.0)
+
+
+def test_large_batches_are_worked_on_in_chunks(monkeypatch, panda):
+    pose = reachable(panda.robot, 50).reshape(5, 10)
+    near = np.broadcast_to(panda.robot.home, (5, 10, 7))
+    for arguments in ({}, {"n_solutions": 3}, {"near": near}):
+        whole = panda.solve(pose, **arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr("hybrid_ik.solver.CHUNK", 7)
+            np.testing.assert_array_equal(panda.solve(pose, **arguments).q, whole.q)

@@ -41,17 +41,15 @@ def open_context(width: int, height: int) -> Any:
     raise RenderingUnavailableError(f"no picture can be drawn here ({tried}). {REMEDY}")
 
 
-def available_backends() -> list[str]:
-    """Names of the backends that can draw here, those first that would be taken."""
-    works = []
+def working_backend() -> str | None:
+    """Name of the backend that `open_context` would take here; None where there is none."""
     for backend in wanted_backends():
         try:
             _open(backend, 16, 16).free()
         except Exception:  # as in `open_context`
             continue
-        works.append(backend)
-        break  # PyOpenGL is bound to the first one that works
-    return works
+        return backend
+    return None
 
 
 def wanted_backends() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -30,15 +31,22 @@ def load_kernel(chain: Chain, with_posture: bool = False) -> ModuleType:
 
     Their source lies in the cache folder under a name made of the arm's fingerprint and the package's own sources, so a
     change of either makes a new one; numba keeps the machine code beside it, keyed by its own version and the
-    processor. The first process of an arm compiles for some seconds, the next ones load.
+    processor. The first process of an arm compiles for some seconds, the next ones load. Damaged files are made again.
     """
     kernel = f"{chain.fingerprint[:16]}_{'posture' if with_posture else 'plain'}_{_package_hash()[:16]}"
     if kernel not in sys.modules:
         path = cache_folder() / f"k{kernel}.py"
-        if not path.exists():
+        try:
+            if path.exists():
+                _import(kernel, path)
+        except Exception as error:  # whatever a damaged file may lead to: a kernel can always be made again
+            logger.warning("the kernel %s is damaged (%r): making it again", path, error)
+            for file in [path, *path.parent.glob(f"__pycache__/{path.stem}.*")]:
+                file.unlink(missing_ok=True)
+        if kernel not in sys.modules:
             logger.info("compiling the kernel of a %d-joint arm; this is done once", chain.dof)
             _write_atomically(path, _module_source(chain, with_posture))
-        _import(kernel, path)
+            _import(kernel, path)
     return sys.modules[kernel]
 
 
@@ -70,9 +78,10 @@ def _module_source(chain: Chain, with_posture: bool) -> str:
     step = program.record_step(chain, with_posture).source("step", LANES)
     forward = program.record_forward(chain).source("forward", LANES)
     drivers = (Path(__file__).parent / "drivers.py").read_text().split(MARKER, 1)[1]
-    return "\n".join([*head, compiled, step, compiled, forward, drivers])
+    return "\n".join([*head, compiled, step, compiled, forward, drivers, "COMPLETE = True\n"])
 
 
+@cache  # of the sources as they were when this process first looked
 def _package_hash() -> str:
     here = Path(__file__).parent
     files = [here / "cpu.py", here / "drivers.py", here / "program.py", here.parent / "kinematics.py"]
@@ -94,6 +103,8 @@ def _import(name: str, path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+        if not hasattr(module, "COMPLETE"):  # its last line
+            raise ImportError(f"{path} has been cut short")
     except BaseException:
         del sys.modules[name]
         raise

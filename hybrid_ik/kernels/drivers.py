@@ -16,11 +16,11 @@ WITH_POSTURE = False
 CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)
 
 
-def step(w):  # type: ignore[no-untyped-def]
+def step(w):
     """The recorded `kinematics.lm_step` of the arm."""
 
 
-def forward(w):  # type: ignore[no-untyped-def]
+def forward(w):
     """The recorded `kinematics.forward_kinematics` of the arm."""
 
 

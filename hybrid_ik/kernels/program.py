@@ -15,7 +15,7 @@ from numpy.polynomial import Chebyshev, Polynomial
 
 from hybrid_ik import kinematics
 from hybrid_ik.chain import Chain
-from hybrid_ik.kinematics import Posture
+from hybrid_ik.kinematics import Posture, Scalar
 
 
 class Program:
@@ -56,7 +56,7 @@ class Symbol:
     def __rsub__(self, other: float) -> Symbol:
         return -self if is_constant(other, 0.0) else self.program.record(f"{text(other)} - {self.name}")
 
-    def __mul__(self, other: Symbol | float) -> Symbol | float:
+    def __mul__(self, other: Symbol | float) -> Scalar:  # the number 0.0 where the other one is
         if is_constant(other, 0.0):
             return 0.0
         if is_constant(other, 1.0):
@@ -97,7 +97,7 @@ class RecordingMath:
     def __init__(self, program: Program) -> None:
         self.program = program
 
-    def sin_cos(self, x: Symbol) -> tuple[Symbol | float, Symbol | float]:
+    def sin_cos(self, x: Symbol) -> tuple[Scalar, Scalar]:
         """Reduced to [-pi/4, pi/4] by quarter turns (Cody and Waite, 1980), then polynomials: 5e-16 for |x| < 100."""
         record = self.program.record
         turns = record(f"np.floor({x.name} * {2 / math.pi!r} + 0.5)")
@@ -111,17 +111,21 @@ class RecordingMath:
         return (s + (c - s) * odd) * sign_s, (c + (s - c) * odd) * sign_c
 
     def inverse_sqrt(self, x: Symbol) -> Symbol:
+        """See `ScalarMath`."""
         return self.program.record(f"1.0 / np.sqrt({text(x)})")
 
     def maximum(self, x: Symbol | float, y: Symbol | float) -> Symbol:
+        """See `ScalarMath`."""
         return self.program.record(f"max({text(x)}, {text(y)})")
 
     def minimum(self, x: Symbol | float, y: Symbol | float) -> Symbol:
+        """See `ScalarMath`."""
         return self.program.record(f"min({text(x)}, {text(y)})")
 
     def where_less(
         self, x: Symbol | float, y: Symbol | float, if_less: Symbol | float, otherwise: Symbol | float
     ) -> Symbol:
+        """See `ScalarMath`."""
         return self.program.record(f"{text(if_less)} if {text(x)} < {text(y)} else {text(otherwise)}")
 
     def angle(self, sine: Symbol, cosine: Symbol) -> Symbol:
@@ -133,12 +137,12 @@ class RecordingMath:
         return self.where_less(sine, magnitude, near_ends, math.pi / 2 - arc)
 
 
-def horner(coefficients: list[float], x: Symbol) -> Symbol:
+def horner(coefficients: list[float], x: Scalar) -> Scalar:
     """Value of the polynomial with these coefficients, lowest power first."""
-    value: Symbol | float = coefficients[-1]
+    value: Scalar = coefficients[-1]
     for c in reversed(coefficients[:-1]):
-        value = x * value + c  # type: ignore[operator]
-    return value  # type: ignore[return-value]
+        value = x * value + c
+    return value
 
 
 def fit(function: Callable[[np.ndarray], np.ndarray], upper: float, degree: int) -> list[float]:
@@ -149,7 +153,7 @@ def fit(function: Callable[[np.ndarray], np.ndarray], upper: float, degree: int)
 
 QUARTER_HIGH = float(np.float32(math.pi / 2))  # few bits, so that its multiples are exact
 QUARTER_LOW = math.pi / 2 - QUARTER_HIGH + 6.123233995736766e-17  # and what pi/2 has beyond it
-# Functions of the square, so that parity costs nothing; the degrees leave 5e-16, 9e-16 for the arcsine (tests/test_program.py).
+# Functions of the square, so that parity costs nothing. The degrees leave 5e-16, and 9e-16 for the arcsine.
 SINE = fit(lambda x: np.sinc(np.sqrt(x) / np.pi), 0.62, 7)
 COSINE = fit(lambda x: np.cos(np.sqrt(x)), 0.62, 7)
 ARCSINE = fit(lambda x: np.arcsin(np.sqrt(np.maximum(x, 1e-30))) / np.sqrt(np.maximum(x, 1e-30)), 0.5002, 19)
@@ -185,7 +189,7 @@ def record_forward(chain: Chain) -> Recording:
 
 
 def record_step(chain: Chain, with_posture: bool) -> Recording:
-    """q, R_target, p_target, tip, weight, damping (and q_wanted, weight^2, share) -> the fields of `kinematics.Step`."""
+    """q, R_target, p_target, tip, weight, damping (and q_wanted, weight^2, share) -> fields of `kinematics.Step`."""
     program = Program()
     q, R_flat, p_target, p_last_tip = (program.read(n) for n in (chain.dof, 9, 3, 3))
     orientation_weight, damping = program.read(2)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.encoding import Encoding, encode_pose, normalise_joints
-from hybrid_ik.kinematics import NumpyMath, forward_kinematics
+from hybrid_ik.encoding import Encoding, encode_pose, inner_poses, normalise_joints
+from hybrid_ik.kinematics import forward_kinematics
 from hybrid_ik.learning.torch_math import TorchMath
 
 Array = NDArray[np.float64]
@@ -44,7 +44,8 @@ class PairStream:
             return torch.from_numpy(encode_pose(position, rotation, self.chain.reach, self.encoding))
         p, R = inner_poses_torch(self.chain, q)
         if self.encoding == "quaternion":  # the one encoding with branches stays in numpy
-            return torch.from_numpy(encode_pose(p.cpu().numpy(), R.cpu().numpy(), self.chain.reach, "quaternion")).to(self.device)
+            condition = encode_pose(p.cpu().numpy(), R.cpu().numpy(), self.chain.reach, "quaternion")
+            return torch.from_numpy(condition).to(self.device)
         return torch.cat([p / self.chain.reach, R[..., :, 0], R[..., :, 1]], -1).float()
 
 
@@ -69,17 +70,6 @@ class ValidationSet:
         """Normalised joints and conditions of all poses, as `PairStream.next_batch` gives them."""
         x = torch.from_numpy(normalise_joints(chain, self.q).astype(np.float32))
         return x, torch.from_numpy(encode_pose(self.position, self.rotation, chain.reach, encoding))
-
-
-def inner_poses(chain: Chain, q: Array) -> tuple[Array, Array]:
-    """Poses of the last joint frame in the first for joints `(n, dof)`: positions `(n, 3)` [m], rotations `(n, 3, 3)`."""
-    R, p = forward_kinematics(chain, [q[:, i] for i in range(chain.dof)], NumpyMath())
-    rotation, position = np.empty((len(q), 3, 3)), np.empty((len(q), 3))
-    for i in range(3):
-        position[:, i] = p[i]
-        for j in range(3):
-            rotation[:, i, j] = R[i][j]
-    return position, rotation
 
 
 def inner_poses_torch(chain: Chain, q: Tensor) -> tuple[Tensor, Tensor]:

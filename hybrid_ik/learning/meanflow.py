@@ -6,9 +6,10 @@ velocity over [r, t] is u(z, r, t) = 1/(t - r) int_r^t v ds, and x = e - u(e, 0,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -70,7 +71,9 @@ def meanflow_target(
     Returns:
         u(z, r, t), and the target with its gradient stopped, both `(*rows, dof)`.
     """
-    value, slope = torch.func.jvp(u, (z, r, t), (v, torch.zeros_like(r), torch.ones_like(t)))
+    value, slope = cast(
+        tuple[Tensor, Tensor], torch.func.jvp(u, (z, r, t), (v, torch.zeros_like(r), torch.ones_like(t)))
+    )
     return value, (v - (t - r).unsqueeze(-1) * slope).detach()
 
 
@@ -86,14 +89,20 @@ def sample_times(
         normal = torch.randn((2, *shape), generator=generator, device=device)
         draws = torch.sigmoid(config.logit_mean + config.logit_std * normal)
     full = torch.rand(shape, generator=generator, device=device) < config.share_full
-    r, t = torch.minimum(draws[0], draws[1]).masked_fill(full, 0.0), torch.maximum(draws[0], draws[1]).masked_fill(full, 1.0)
+    r = torch.minimum(draws[0], draws[1]).masked_fill(full, 0.0)
+    t = torch.maximum(draws[0], draws[1]).masked_fill(full, 1.0)
     t[:n_instant] = draws[0, :n_instant]
     r[:n_instant] = t[:n_instant]
     return r, t
 
 
 def meanflow_loss(
-    network: VelocityNetwork, x: Tensor, condition: Tensor, n_noises: int, config: MeanFlowConfig, generator: torch.Generator
+    network: VelocityNetwork,
+    x: Tensor,
+    condition: Tensor,
+    n_noises: int,
+    config: MeanFlowConfig,
+    generator: torch.Generator,
 ) -> Tensor:
     """Mean squared error per joint against the velocity where r = t, against `meanflow_target` where r < t.
 
@@ -137,7 +146,9 @@ def meanflow_loss(
 
 
 @torch.no_grad()
-def _interval_target(network: VelocityNetwork, z: Tensor, r: Tensor, t: Tensor, v: Tensor, modulation: Tensor) -> Tensor:
+def _interval_target(
+    network: VelocityNetwork, z: Tensor, r: Tensor, t: Tensor, v: Tensor, modulation: Tensor
+) -> Tensor:
     training = network.training
     network.eval()
     _, target = meanflow_target(lambda z, r, t: network.decode(z, r, t, modulation)[0], z, r, t, v)
@@ -159,4 +170,4 @@ def dispersive_loss(features: Tensor, temperature: float = 0.5) -> Tensor:
     rows = rows[:: -(-len(rows) // DISPERSIVE_ROWS)]
     squares = rows.square().sum(-1)
     distances = (squares[:, None] + squares - 2.0 * rows @ rows.T).clamp_min(0.0) / rows.shape[-1]
-    return torch.logsumexp(-distances.flatten() / temperature, 0) - 2.0 * torch.log(squares.new_tensor(float(len(rows))))
+    return torch.logsumexp(-distances.flatten() / temperature, 0) - 2.0 * math.log(len(rows))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.encoding import Encoding, denormalise_joints
-from hybrid_ik.learning.data import ValidationSet, inner_poses
+from hybrid_ik.encoding import Encoding, denormalise_joints, inner_poses
+from hybrid_ik.learning.data import ValidationSet
 from hybrid_ik.learning.networks import VelocityNetwork
 from hybrid_ik.pose import quaternion_from_matrix, rotation_vector
 
@@ -53,7 +53,12 @@ def one_step_samples(network: VelocityNetwork, noise: Tensor, condition: Tensor,
 
 @torch.no_grad()
 def measure_raw(
-    network: VelocityNetwork, chain: Chain, poses: ValidationSet, encoding: Encoding, noise: Tensor, final_time: float = 0.0
+    network: VelocityNetwork,
+    chain: Chain,
+    poses: ValidationSet,
+    encoding: Encoding,
+    noise: Tensor,
+    final_time: float = 0.0,
 ) -> RawMeasures:
     """`RawMeasures` of `noise` `(n_noises, dof)`, the same for every pose of the validation set."""
     network.eval()

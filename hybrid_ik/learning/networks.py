@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class NetworkConfig:
     """What the network is made of."""
 
     architecture: Literal["modulated", "residual"] = "modulated"
-    """modulated: a trunk on the pose sets scale and shift of a small decoder; residual: one residual MLP on everything."""
+    """modulated: a trunk on the pose sets scale and shift of a small decoder; residual: one MLP on everything."""
     width: int = 96
     """Width of the part that runs once per noise."""
     depth: int = 3
@@ -88,7 +89,7 @@ class ModulatedMLP(VelocityNetwork):
         super().__init__()
         self.width, self.depth = config.width, config.depth
         sizes = [CONDITION_SIZE[config.encoding]] + [config.trunk_width] * config.trunk_depth
-        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.modulation = nn.Linear(config.trunk_width, 2 * config.depth * config.width)
         self.time = nn.Linear(TIME_SIZE, config.depth * config.width)
         inputs = [dof] + [config.width] * (config.depth - 1)
@@ -169,8 +170,9 @@ def build_network(config: NetworkConfig, dof: int) -> VelocityNetwork:
 
 
 def _norm(config: NetworkConfig) -> nn.Module:
-    norms = {"none": nn.Identity, "layer": nn.LayerNorm, "batch": RowwiseBatchNorm}
-    return nn.Identity() if config.norm == "none" else cast(nn.Module, norms[config.norm](config.width))
+    if config.norm == "none":
+        return nn.Identity()
+    return nn.LayerNorm(config.width) if config.norm == "layer" else RowwiseBatchNorm(config.width)
 
 
 def _activation(config: NetworkConfig) -> nn.Module:

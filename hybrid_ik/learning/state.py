@@ -38,12 +38,12 @@ class TrainingState:
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
-        """average <- d average + (1 - d) weights, d rising to `decay` as (1 + step) / (10 + step); buffers are copied."""
+        """average <- d average + (1 - d) weights, d = (1 + step) / (10 + step) up to `decay`; buffers are copied."""
         d = min(decay, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(value, 1.0 - d)
-        for mean, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            mean.copy_(value)
+        for mean, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(weight, 1.0 - d)
+        for kept, value in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            kept.copy_(value)
 
     def save(self, path: Path, chain: Chain, options: dict[str, Any]) -> None:
         """Write the state, atomically, with the arm and the options it belongs to."""
@@ -53,7 +53,8 @@ class TrainingState:
             tensors |= {f"optimizer/{index}/{name}": value for name, value in entry.items()}
         tensors |= {f"random/{name}": value for name, value in self._random_states().items()}
         content = {"step": self.step, "seconds": self.seconds, "chain": chain.to_dict(), "options": options}
-        save_sealed(path, {name: value.detach().cpu().numpy() for name, value in tensors.items()}, STATE_FORMAT, content)
+        arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+        save_sealed(path, arrays, STATE_FORMAT, content)
 
     def load(self, path: Path, chain: Chain, options: dict[str, Any]) -> None:
         """Take over a saved state; `CheckpointError` where it is of another arm or of other options."""
@@ -100,7 +101,8 @@ def new_state(
 
 
 def _part(tensors: dict[str, NDArray[Any]], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): torch.from_numpy(np.copy(v)) for name, v in tensors.items() if name.startswith(prefix)}
+    chosen = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): torch.from_numpy(np.copy(value)) for name, value in chosen.items()}
 
 
 def _check_same_run(path: Path, content: dict[str, Any], chain: Chain, options: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network, save_network
 from hybrid_ik.errors import HybridIKError, InvalidInputError
 from hybrid_ik.learning.data import PairStream, ValidationSet
-from hybrid_ik.learning.measures import measure_raw
 from hybrid_ik.learning.meanflow import MeanFlowConfig, meanflow_loss
+from hybrid_ik.learning.measures import measure_raw
 from hybrid_ik.learning.networks import NetworkConfig
 from hybrid_ik.learning.state import TrainingState, new_state
 
@@ -132,7 +132,8 @@ def train(
 
                 total += loss.detach()
                 if state.step % config.log_interval == 0:
-                    log.write(step=state.step, seconds=state.seconds, lr=lr, loss=_finite(total, state.step) / config.log_interval)
+                    mean = _finite(total, state.step) / config.log_interval
+                    log.write(step=state.step, seconds=state.seconds, lr=lr, loss=mean)
                     total.zero_()
                 if state.step % config.checkpoint_interval == 0 and state.step < config.steps:
                     log.write(step=state.step, **_checkpoint(state, chain, config, validation))
@@ -245,7 +246,8 @@ def _device_name(device: torch.device) -> str:
 @contextmanager
 def _stop_requests() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set; a second signal acts as it always did. Main thread only."""
-    event, previous = threading.Event(), {}
+    event = threading.Event()
+    previous: dict[int, Any] = {}
 
     def request(number: int, frame: Any) -> None:
         event.set()
@@ -266,8 +268,8 @@ class _Log:
     def __init__(self, config: TrainConfig, step: int) -> None:
         config.out.mkdir(parents=True, exist_ok=True)
         path = config.out / LOG_FILE
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step] if path.exists() else []
-        path.write_text("".join(line + "\n" for line in kept))
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step))
         self._file = path.open("a")
         self._board = _tensorboard(config.out) if config.tensorboard else None
 

@@ -113,7 +113,8 @@ def clip_starts(chain: Chain, q0: Array, shape: tuple[int, ...]) -> tuple[Array,
         raise InvalidInputError(
             f"starts: expected shape ({batch}n, {chain.dof}) for targets of shape {shape}, got {np.shape(q0)}"
         )
-    outside = ((starts < chain.lower) | (starts > chain.upper)).any(-1)
+    outside: NDArray[np.bool_] = np.any((starts < chain.lower) | (starts > chain.upper), axis=-1)
     if outside.any():
-        starts = np.clip(starts, chain.lower, chain.upper)
+        clipped = np.clip(starts, chain.lower, chain.upper)
+        starts = np.where(np.isinf(starts), starts, clipped)  # infinity is no start that could be moved
     return starts, outside

@@ -6,12 +6,17 @@ where it knows of any. What it brings is judged by `rows.judge`, not by what it 
 
 from __future__ import annotations
 
+import logging
+import warnings
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from hybrid_ik.errors import HybridIKError, InvalidInputError
 from hybrid_ik.kinematics import NumpyMath, dot, geometric_jacobian, joint_frames, pose_residual
@@ -39,29 +44,44 @@ class Baseline(RowRefiner):
         """Joints (dof,) and the number of steps that led to them, from a start (dof,) within the limits."""
 
     def refine_rows(self, target: Pose, q0: Array) -> Claims:
+        """`refine_row` for each start; they end out of steps, or at rest (`judge` finds those that converged)."""
         config, error = self.config, TipError(self.robot)
-        wanted = config.wanted_posture(self.chain)
         q, steps = q0.copy(), np.zeros(len(q0), np.int32)
         for i in range(len(q0)):
-            residual = WeightedResidual(error.aim(target[i]), config.orientation_weight, config.regularization, wanted)
+            aimed = error.aim(target[i])
+            residual = WeightedResidual(aimed, config.orientation_weight, config.regularization, self.wanted)
             q[i], steps[i] = self.refine_row(residual, q0[i])
-        return q, steps, self._claimed(steps)
-
-    def _claimed(self, steps: Any) -> Any:
-        """Out of steps, or at rest: `judge` finds out who has converged."""
-        return np.where(steps >= self.config.max_iterations, Status.MAX_ITERATIONS, Status.STALLED).astype(np.int8)
+        return q, steps, _ended(steps, config.max_iterations)
 
 
 class ScipyRefiner(Baseline):
-    """`scipy.optimize.least_squares`, its trust region method with bounds, to the precision it can hold."""
+    """`scipy.optimize.least_squares` with bounds, to the precision it can hold.
+
+    Args:
+        robot: the arm.
+        config: steps, weights and tolerances.
+        method: "dogbox" or "trf". From the middle of the ranges, 100 evaluations, "dogbox" reaches 88 % of random Panda
+            poses in 4 ms each, "trf" 64 % in 26 ms: it keeps away from limits.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        config: LMConfig = LMConfig(max_iterations=100),  # noqa: B008
+        method: Literal["dogbox", "trf"] = "dogbox",
+    ) -> None:
+        super().__init__(robot, config)
+        self.method = method
 
     def refine_row(self, residual: WeightedResidual, q0: Array) -> tuple[Array, int]:
+        """Steps are evaluations of the residual."""
         from scipy.optimize import least_squares
 
         found = least_squares(
             residual,
             q0,
             residual.jacobian,
+            method=self.method,
             bounds=(self.chain.lower, self.chain.upper),
             max_nfev=self.config.max_iterations,
             ftol=TIGHT,
@@ -78,6 +98,7 @@ class MinimizeRefiner(Baseline):
     """`mujoco.minimize.least_squares`: MuJoCo's Levenberg-Marquardt with box bounds."""
 
     def refine_row(self, residual: WeightedResidual, q0: Array) -> tuple[Array, int]:
+        """Steps are its iterations."""
         from mujoco import minimize
 
         found, trace = minimize.least_squares(
@@ -118,31 +139,46 @@ class DmControlRefiner(RowRefiner):
         self._physics = _dm_control_physics(robot.model)
 
     def refine_rows(self, target: Pose, q0: Array) -> Claims:
+        """One call for each start; joints it leaves beyond their limits are brought back as they are."""
         from dm_control.utils.inverse_kinematics import qpos_from_site_pose
 
         config, physics = self.config, self._physics
+        T_world_base = self.robot.T_world_base
         q, steps = q0.copy(), np.zeros(len(q0), np.int32)
-        for i in range(len(q0)):
-            goal = self.robot.T_world_base @ target[i]
+        for i in range(len(q0)):  # its name for a step is its index: the last one has the number max_steps - 1
+            goal = T_world_base @ target[i]
             physics.data.qpos[self._qpos_ids] = q0[i]
-            found = qpos_from_site_pose(
-                physics,
-                self.robot.tip,
-                goal.position,
-                goal.quaternion if config.orientation_weight > 0 else None,
-                self.robot.joint_names,
-                tol=min(config.position_tolerance, config.orientation_tolerance),
-                max_steps=config.max_iterations,
-            )
-            q[i], steps[i] = found.qpos[self._qpos_ids], found.steps
-        return q, steps, np.where(steps >= config.max_iterations - 1, Status.MAX_ITERATIONS, Status.STALLED)
+            with _silent_absl():
+                found = qpos_from_site_pose(
+                    physics,
+                    self.robot.tip,
+                    goal.position,
+                    goal.quaternion if config.orientation_weight > 0 else None,
+                    self.robot.joint_names,
+                    tol=min(config.position_tolerance, config.orientation_tolerance),
+                    max_steps=config.max_iterations,
+                )
+            q[i], steps[i] = found.qpos[self._qpos_ids], found.steps + 1
+        return q, steps, _ended(steps, config.max_iterations)
+
+
+@contextmanager
+def _silent_absl() -> Iterator[None]:
+    """It logs each start that does not converge; here that is data."""
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _dm_control_physics(model: Any) -> Any:
     try:
-        from dm_control import mujoco as dm_mujoco
-        from dm_control.mujoco.wrapper import MjModel
-
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks for a display while it is imported
+            from dm_control import mujoco as dm_mujoco
+            from dm_control.mujoco.wrapper import MjModel
         return dm_mujoco.Physics.from_model(MjModel(model))
     except ImportError as error:
         raise HybridIKError(f"dm_control could not be imported ({error}): pip install dm_control") from error
@@ -176,6 +212,7 @@ class AdamRefiner(RowRefiner):
         self.learning_rate = learning_rate
 
     def refine_rows(self, target: Pose, q0: Array) -> Claims:
+        """`max_iterations` steps of all rows together; no row looks at another."""
         beta1, beta2, epsilon = 0.9, 0.999, 1e-8
         q, mean, square = q0.copy(), np.zeros_like(q0), np.zeros_like(q0)
         for step in range(1, self.config.max_iterations + 1):
@@ -186,7 +223,7 @@ class AdamRefiner(RowRefiner):
             q -= self.learning_rate * mean / (1 - beta1**step) / scale
             np.clip(q, self.chain.lower, self.chain.upper, out=q)
         steps = np.full(len(q), self.config.max_iterations, np.int32)
-        return q, steps, np.full(len(q), Status.MAX_ITERATIONS, np.int8)
+        return q, steps, _ended(steps, self.config.max_iterations)
 
     def gradient(self, target: Pose, q: Array) -> Array:
         """Gradient (m, dof) of the loss of each row, for targets (m,) and joints (m, dof)."""
@@ -203,3 +240,7 @@ class AdamRefiner(RowRefiner):
         pull = [*(2 / 3 * x for x in residual.position), *(turn * x for x in sine_axis)]
         columns = geometric_jacobian(self.chain, axes, origins, p)
         return np.stack([-dot(column, pull) * np.ones(len(q)) for column in columns], axis=1)
+
+
+def _ended(steps: NDArray[np.int32], max_iterations: int) -> NDArray[np.int8]:
+    return np.where(steps >= max_iterations, Status.MAX_ITERATIONS, Status.STALLED).astype(np.int8)

@@ -108,6 +108,7 @@ class MujocoRefiner(RowRefiner):
     """
 
     def refine_rows(self, target: Pose, q0: Array) -> Claims:
+        """One start after another, each until its verdict."""
         error = TipError(self.robot)
         q, steps, status = q0.copy(), np.zeros(len(q0), np.int32), np.zeros(len(q0), np.int8)
         for i in range(len(q0)):
@@ -139,7 +140,7 @@ class MujocoRefiner(RowRefiner):
             square = config.regularization**2
             rho = square * mu if config.regularization_mode == "exact" else square  # exact: it fades with the damping
             mu = mu + rho
-            pull = (config.wanted_posture(chain) - q) * (rho / mu)
+            pull = (self.wanted - q) * (rho / mu)
             gradient = gradient + mu * pull
 
         # A joint on a limit that would be pushed further out stays; the others share the work.
@@ -154,9 +155,9 @@ class MujocoRefiner(RowRefiner):
     def _verdict(self, e: Array, moved: Array, steps: int) -> Status | None:
         """Why to stop where the error is `e` and the next step would be `moved`; None to go on."""
         config = self.config
-        reached = e[:3] @ e[:3] <= config.position_tolerance**2
-        if config.orientation_weight > 0:
-            reached = reached and np.linalg.norm(e[3:]) <= config.orientation_tolerance
+        reached = e[:3] @ e[:3] <= config.position_tolerance**2 and (
+            np.linalg.norm(e[3:]) <= config.orientation_tolerance or config.orientation_weight == 0
+        )
         settled = not moved @ moved > config.step_tolerance**2
         last = steps >= config.max_iterations
         if reached and (settled or last or config.regularization == 0):  # a posture still acts in the null space

@@ -22,6 +22,7 @@ class RowRefiner(Refiner):
 
     def __init__(self, robot: Robot, config: LMConfig = LMConfig()) -> None:  # noqa: B008
         self.robot, self.chain, self.config = robot, robot.chain, config
+        self.wanted = config.wanted_posture(robot.chain)
 
     @abstractmethod
     def refine_rows(self, target: Pose, q0: Array) -> Claims:
@@ -33,6 +34,7 @@ class RowRefiner(Refiner):
         """
 
     def refine(self, target: Pose, q0: Array) -> IKResult:
+        """`Refiner.refine`: `refine_rows` on the rows that are valid, judged."""
         starts, outside = clip_starts(self.chain, q0, target.shape)
         n = starts.shape[-2]
         valid = np.isfinite(starts).all(-1) & target.valid[..., None]
@@ -44,6 +46,7 @@ class RowRefiner(Refiner):
         return result.reshape(*target.shape, n)
 
     def search(self, target: Pose, q0: Array) -> IKResult:
+        """`Refiner.search`, without the starts that come after one that converged."""
         n_starts, dof = np.shape(q0)[-2:]
         starts, outside = clip_starts(self.chain, np.broadcast_to(q0, (*target.shape, n_starts, dof)), target.shape)
         starts = starts.reshape(-1, n_starts, dof)

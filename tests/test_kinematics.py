@@ -1,0 +1,242 @@
+"""The arm's mathematics over floats, arrays and tensors, against MuJoCo, finite differences and numpy."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial.transform import Rotation
+
+from hybrid_ik.kinematics import (
+    NumpyMath,
+    Posture,
+    cross,
+    damped_least_squares,
+    dot,
+    forward_kinematics,
+    geometric_jacobian,
+    joint_frames,
+    lm_step,
+    pose_residual,
+    rotation_jacobian,
+    solve_positive_definite,
+)
+from hybrid_ik.learning.torch_math import TorchMath
+from hybrid_ik.pose import Pose
+
+MATH = NumpyMath()
+ANGLES = [0.0, 1e-8, 1e-4, 0.0099, 0.0101, 0.5, 2.0, 3.1, np.pi - 1e-6]
+
+
+def _random_q(chain, n, seed=0):
+    return np.random.default_rng(seed).uniform(chain.sample_lower, chain.sample_upper, (n, chain.dof))
+
+
+def _unit(rng, *shape):
+    u = rng.normal(size=(*shape, 3))
+    return u / np.linalg.norm(u, axis=-1, keepdims=True)
+
+
+def _tip_terms(chain, q, math=MATH):
+    """R, p of the tip's point, and the Jacobian's columns, in the first joint frame."""
+    R, p_last, axes, origins = joint_frames(chain, q, math)
+    p = [p_last[k] + dot(R[k], chain.T_last_tip[:3, 3].tolist()) for k in range(3)]
+    return R, p, geometric_jacobian(chain, axes, origins, p)
+
+
+def _stack(columns, like):
+    return np.stack([np.stack([x + 0 * like for x in column], -1) for column in columns], -1)
+
+
+def _residual(r):
+    """The residual of a tip at the identity whose target is turned by the rotation vector r."""
+    R_target = Rotation.from_rotvec(r).as_matrix().tolist()
+    return pose_residual(np.eye(3).tolist(), [0.0, 0.0, 0.0], R_target, [0.1, 0.2, 0.3], MATH)
+
+
+def _step_arguments(chain, target):
+    p_first_last, R_first_last = chain.first_last(target)
+    p_last_tip = chain.T_last_tip[:3, 3]
+    R = [[R_first_last[..., i, j] for j in range(3)] for i in range(3)]
+    return R, list(np.moveaxis(p_first_last + R_first_last @ p_last_tip, -1, 0)), p_last_tip.tolist()
+
+
+def _step_problem(robot, weights):
+    """Joints, two of them on the limits, the target arguments of `lm_step`, and the posture."""
+    chain, q = robot.chain, _random_q(robot.chain, 8)
+    q[0], q[1] = chain.sample_lower, chain.sample_upper
+    target = robot.forward_kinematics(_random_q(chain, 8, seed=1))
+    wanted = ((chain.sample_lower + chain.sample_upper) / 2).tolist()
+    return q, _step_arguments(chain, target), None if weights is None else Posture(wanted, *weights)
+
+
+def test_forward_kinematics_and_jacobian_are_those_of_mujoco(robot):
+    chain, q = robot.chain, _random_q(robot.chain, 50)
+    expected = robot.forward_kinematics(q)
+    R, p, columns = _tip_terms(chain, list(q.T))
+    R_base_first, p_base_first = chain.T_base_first[:3, :3], chain.T_base_first[:3, 3]
+    assert_allclose(np.stack(p, -1) @ R_base_first.T + p_base_first, expected.position, rtol=0, atol=1e-12)
+    R_first_last = np.moveaxis(np.array([[x + 0 * q[:, 0] for x in row] for row in R]), -1, 0)
+    R_base_tip = R_base_first @ R_first_last @ chain.T_last_tip[:3, :3]
+    assert_allclose(R_base_tip, expected.rotation_matrix(), rtol=0, atol=1e-12)
+    J = _stack(columns, q[:, 0])
+    assert_allclose(
+        np.concatenate([R_base_first @ J[:, :3], R_base_first @ J[:, 3:]], 1), robot.jacobian(q), atol=1e-12
+    )
+
+
+def test_the_jacobian_meets_finite_differences(panda):
+    chain, step = panda.chain, 1e-6
+    q = _random_q(chain, 1)[0]
+    _, _, columns = _tip_terms(chain, list(q))
+    for i, offset in enumerate(step * np.eye(chain.dof)):
+        (Ra, pa, _), (Rb, pb, _) = (_tip_terms(chain, list(x)) for x in (q + offset, q - offset))
+        assert_allclose(columns[i][:3], np.subtract(pa, pb) / (2 * step), atol=1e-9)
+        turn = Rotation.from_matrix(np.array(Ra) @ np.array(Rb).T).as_rotvec()
+        assert_allclose(columns[i][3:], turn / (2 * step), atol=1e-9)
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_the_residual_is_that_of_mju_sub_quat(angle):
+    rng = np.random.default_rng(2)
+    for u in _unit(rng, 20):
+        actual = rng.normal(size=4)
+        actual /= np.linalg.norm(actual)
+        turn = np.concatenate([[np.cos(angle / 2)], np.sin(angle / 2) * u])
+        target = np.empty(4)
+        mujoco.mju_mulQuat(target, turn, actual)  # turned about u in the outer frame
+        R, R_target = (Pose([0, 0, 0], x).rotation_matrix().tolist() for x in (actual, target))
+        residual = pose_residual(R, [1.0, 2.0, 3.0], R_target, [1.5, 2.0, 2.0], MATH)
+        in_tip, in_outer = np.empty(3), np.empty(3)
+        mujoco.mju_subQuat(in_tip, target, actual)
+        mujoco.mju_rotVecQuat(in_outer, in_tip, actual)
+        # Matrices hold a turn to 1e-16; near half a turn the axis is divided by its sine.
+        assert_allclose(residual.rotation, in_outer, rtol=0, atol=1e-8 if angle > 3.14 else 1e-13)
+        assert_allclose(residual.angle, angle, rtol=0, atol=1e-14)
+        assert_allclose([residual.cosine, residual.sine], [np.cos(angle), np.sin(angle)], rtol=0, atol=1e-14)
+        assert residual.position == [0.5, 0.0, -1.0]
+        assert residual.position_error_squared == 1.25
+
+
+def test_half_a_turn_has_the_right_angle():
+    for u in _unit(np.random.default_rng(3), 50):
+        residual = _residual(np.pi * u)
+        assert_allclose(residual.angle, np.pi, rtol=0, atol=1e-15)
+        assert np.linalg.norm(residual.rotation) <= np.pi + 1e-9  # its axis is rounding, but nothing overflows
+        assert np.isfinite(rotation_jacobian(residual, [0.0, 0.6, 0.8], MATH)).all()
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_the_rotation_jacobian_is_that_of_mjd_sub_quat(angle):
+    rng = np.random.default_rng(4)
+    for u in _unit(rng, 20):
+        D_target, D_tip, z = np.empty((3, 3)), np.empty((3, 3)), _unit(rng)
+        turn = np.concatenate([[np.cos(angle / 2)], np.sin(angle / 2) * u])
+        mujoco.mjd_subQuat(turn, np.array([1.0, 0, 0, 0]), D_target, D_tip)
+        ours = rotation_jacobian(_residual(angle * u), z.tolist(), MATH)
+        # D_tip = -Jl^-1 is the transpose of -Jr^-1: one is in the frame of the tip, the other in the outer one.
+        assert_allclose(ours, -D_tip.T @ z, rtol=0, atol=1e-8 if angle > 3.14 else 1e-11)
+
+
+@pytest.mark.parametrize("angle", [1e-8, 1e-4, 0.0099, 0.0101, 0.5, 2.0, 3.1, np.pi - 1e-3])
+def test_the_rotation_jacobian_meets_finite_differences(angle):
+    rng, step = np.random.default_rng(5), 1e-6
+    for u in _unit(rng, 10):
+        z, target = _unit(rng), Rotation.from_rotvec(angle * u)
+        after, before = ((target * Rotation.from_rotvec(-s * z)).as_rotvec() for s in (step, -step))
+        ours = rotation_jacobian(_residual(angle * u), z.tolist(), MATH)
+        assert_allclose(ours, (before - after) / (2 * step), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("n", [1, 4, 5, 6, 7, 9])
+@pytest.mark.parametrize("mu", [1e-6, 1.0])
+def test_damped_least_squares_is_that_of_numpy(n, mu):
+    rng = np.random.default_rng(n)
+    J, e = rng.normal(size=(6, n)), rng.normal(size=6)
+    tall = np.concatenate([J, np.sqrt(mu) * np.eye(n)])
+    expected = np.linalg.lstsq(tall, np.concatenate([e, np.zeros(n)]), rcond=None)[0]
+    assert_allclose(damped_least_squares(J.T.tolist(), e.tolist(), mu, MATH), expected, rtol=1e-8, atol=1e-9)
+
+
+def test_solve_positive_definite_is_that_of_numpy():
+    rng = np.random.default_rng(0)
+    rows, b = rng.normal(size=(5, 8)), rng.normal(size=5)
+    x = solve_positive_definite(rows.tolist(), b.tolist(), 0.1, MATH)
+    assert_allclose(x, np.linalg.solve(rows @ rows.T + 0.1 * np.eye(5), b), rtol=1e-12)
+
+
+def test_dot_and_cross():
+    a, b = np.random.default_rng(0).normal(size=(2, 3))
+    assert_allclose(dot(a, b), a @ b)
+    assert_allclose(cross(a.tolist(), b.tolist()), np.cross(a, b))
+
+
+@pytest.mark.parametrize("weights", [None, (0.0, 0.3), (0.1, 0.0)])
+def test_a_step_over_floats_and_arrays_is_the_same(robot, weights):
+    chain = robot.chain
+    q, (R, p, tip), posture = _step_problem(robot, weights)
+    arrays = lm_step(chain, list(q.T), R, p, tip, 0.25, 0.1, MATH, posture)
+    for i in range(len(q)):
+        Ri, pi = [[x[i] for x in row] for row in R], [x[i] for x in p]
+        floats = lm_step(chain, q[i].tolist(), Ri, pi, tip, 0.25, 0.1, MATH, posture)
+        assert_allclose(floats.q, [x[i] for x in arrays.q], rtol=0, atol=1e-9)
+        assert_allclose(floats[1:], [x[i] for x in arrays[1:]], rtol=1e-7)
+    assert (np.stack(arrays.q, -1) >= chain.lower).all() and (np.stack(arrays.q, -1) <= chain.upper).all()
+
+
+@pytest.mark.parametrize("weights", [None, (0.0, 0.3), (0.1, 0.0)])
+def test_a_step_over_tensors_is_the_same(robot, weights):
+    chain = robot.chain
+    q, (R, p, tip), posture = _step_problem(robot, weights)
+    arrays = lm_step(chain, list(q.T), R, p, tip, 0.25, 0.1, MATH, posture)
+    rows = [[torch.from_numpy(x) for x in row] for row in R]
+    tensors = lm_step(
+        chain, list(torch.from_numpy(q).T), rows, [torch.from_numpy(x) for x in p], tip, 0.25, 0.1, TorchMath(), posture
+    )
+    assert_allclose(torch.stack(tensors.q).numpy(), np.stack(arrays.q), rtol=0, atol=1e-9)
+    assert_allclose(tensors.angle.numpy(), arrays.angle, rtol=1e-12)
+
+
+def test_tensors_are_differentiable(panda):
+    chain, q = panda.chain, _random_q(panda.chain, 1)[0]
+
+    def position(x):
+        return torch.stack(forward_kinematics(chain, list(x), TorchMath())[1])
+
+    J = torch.autograd.functional.jacobian(position, torch.from_numpy(q))
+    _, p, axes, origins = joint_frames(chain, list(q), MATH)
+    assert_allclose(J.numpy(), np.array(geometric_jacobian(chain, axes, origins, p)).T[:3], atol=1e-12)
+
+
+def test_a_joint_pressed_against_its_limit_stays_and_comes_back(panda):
+    chain = panda.chain
+    q = ((chain.lower + chain.upper) / 2).copy()
+    for limit, offset in ((chain.upper, 0.3), (chain.lower, -0.3)):
+        q[0] = limit[0]
+        for direction, stays in ((offset, True), (-offset, False)):
+            goal = q.copy()
+            goal[0] += direction  # turning the first joint alone would bring the tip there
+            R, p, tip = _step_arguments(chain, panda.forward_kinematics(goal))
+            step = lm_step(chain, q.tolist(), R, p, tip, 0.25, 0.1, MATH)
+            assert (step.q[0] == limit[0]) == stays
+
+
+def test_a_step_without_orientation_only_looks_at_the_position(panda):
+    chain, q = panda.chain, _random_q(panda.chain, 1)[0]
+    goal = panda.forward_kinematics(_random_q(panda.chain, 1, seed=1)[0])
+    turned = Pose(goal.position, [0.0, 1.0, 0.0, 0.0])
+    steps = []
+    for target in (goal, turned):
+        R, p, tip = _step_arguments(chain, target)
+        steps.append(lm_step(chain, q.tolist(), R, p, tip, 0.0, 0.1, MATH).q)
+    assert_allclose(steps[0], steps[1], atol=1e-10)
+
+
+def test_numpy_math_speaks_for_floats_and_arrays():
+    assert MATH.where_less(1.0, 2.0, 3.0, 4.0) == 3.0
+    assert_array_equal(MATH.where_less(np.array([1.0, 3.0]), 2.0, 5.0, 6.0), [5.0, 6.0])
+    assert_allclose(MATH.angle(0.0, -1.0), np.pi)
+    assert MATH.inverse_sqrt(4.0) == 0.5
+    assert (MATH.maximum(1.0, 2.0), MATH.minimum(1.0, 2.0)) == (2.0, 1.0)
