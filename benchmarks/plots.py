@@ -7,7 +7,7 @@ from typing import Any
 
 
 def plot_comparison(result: dict[str, Any], path: Path) -> None:
-    """Times of all rows, for one answer beside its success and for many beside how many came; says if it cannot draw."""
+    """Times of all rows: for one answer beside its success, for many beside how many came."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.kinematics import NumpyMath, forward_kinematics
 from hybrid_ik.pose import quaternion_from_matrix
 
 Encoding = Literal["rotation6d", "quaternion"]
@@ -52,14 +51,3 @@ def encode_pose(
     else:
         condition[..., 3:6], condition[..., 6:] = rotation[..., 0], rotation[..., 1]
     return condition
-
-
-def inner_poses(chain: Chain, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """`p_first_last` `(n, 3)` [m] and `R_first_last` `(n, 3, 3)` of joints `(n, dof)`, by the chain's mathematics."""
-    R, p = forward_kinematics(chain, [q[:, i] for i in range(chain.dof)], NumpyMath())
-    rotation, position = np.empty((len(q), 3, 3)), np.empty((len(q), 3))
-    for i in range(3):
-        position[:, i] = p[i]
-        for j in range(3):
-            rotation[:, i, j] = R[i][j]
-    return position, rotation

@@ -57,15 +57,16 @@ class Robot:
     home: Array
     """A posture `(dof,)` inside the limits: of the keyframe `home`, or the middle of every joint's range."""
     _qpos_home: Array | None
+    _source: Source
 
     def __init__(self, source: Source | Robot = "panda", *, tip: str | None = None, base: str | None = None) -> None:
         if isinstance(source, Robot):
             tip, base = tip or source.tip, base or source.base
-            loaded, self._source = (source.model, source.name, source._qpos_home), source._source
+            loaded = source.model, source.name, source._qpos_home
         else:
             loaded = load_model(source)
-            self._source = source.copy() if isinstance(source, mujoco.MjSpec) else source
         self.model, self.name, self._qpos_home = loaded
+        self._source = _kept_source(source)
         self._tip = find_frame(self.model, tip, "tip") if tip is not None else default_tip(self.model)
         self._base = find_frame(self.model, base or "world", "base")
         self.tip, self.base = self._tip.name, self._base.name
@@ -276,6 +277,13 @@ class _Work(threading.local):
     def __init__(self, model: mujoco.MjModel) -> None:
         self.data = mujoco.MjData(model)
         self.pid = os.getpid()
+
+
+def _kept_source(source: Source | Robot) -> Source:
+    """What the robot can be read from again; a specification is copied, as its owner may change it."""
+    if isinstance(source, Robot):
+        return source._source
+    return source.copy() if isinstance(source, mujoco.MjSpec) else source
 
 
 def _frame_views(data: mujoco.MjData, frame: Any) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels.distinct import pick_distinct
 from hybrid_ik.pose import Pose
-from hybrid_ik.refiners.base import LMConfig, Refiner
+from hybrid_ik.refiners.base import LMConfig, Refiner, best_of
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.refiners.mujoco import MujocoRefiner
 from hybrid_ik.result import IKResult, Status, concatenate
@@ -142,13 +142,18 @@ class HybridSolver:
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
         rounds = (n_seeds,) if n_seeds else ONE_ANSWER_ROUNDS
         best = self.refiner.search(pose, self._one_sampler.sample(pose, rounds[0]))
+        if np.all(best.success):
+            return best
+        flat, best = pose.reshape(pose.valid.size), best.reshape(pose.valid.size)
         for tried, n in pairwise(rounds):
-            if np.all(best.success):
+            if not (lacking := ~best.success & flat.valid).any():
                 break
-            flat, lacking = pose.reshape(pose.valid.size), ~np.reshape(best.success, -1) & pose.valid.reshape(-1)
             more = self.refiner.search(flat[lacking], self._one_sampler.sample(flat[lacking], n)[:, tried:])
-            best = best.reshape(pose.valid.size).with_rows(lacking, more).reshape(*pose.shape)
-        return best
+            best = best.with_rows(lacking, _better(best[lacking], more, self.refiner.config.orientation_weight))
+        if (lost := ~best.success & flat.valid).any():
+            starts = self._one_sampler.sample(flat[lost], rounds[0])
+            best = best.with_rows(lost, self.refiner.closest(flat[lost], best[lost], starts))
+        return best.reshape(*pose.shape)
 
     def _solve_near(self, pose: Pose, near: Array, n_seeds: int | None) -> IKResult:
         """The nearest of what starts at and around `near` lead to; if that is far, of random starts too."""
@@ -244,6 +249,12 @@ def _make_sampler(sampler: Sampler | str, chain: Chain, seed: int) -> Sampler:
     if sampler == "lookup":
         return LookupSampler(chain, seed=seed)
     raise InvalidInputError(f"sampler: expected a Sampler, 'auto', 'meanflow', 'uniform' or 'lookup', got {sampler!r}")
+
+
+def _better(a: IKResult, b: IKResult, orientation_weight: float) -> IKResult:
+    """Row by row the one that converged, or came nearer."""
+    pairs = concatenate([a.reshape(len(a), 1), b.reshape(len(b), 1)], axis=1)
+    return best_of(pairs, orientation_weight)
 
 
 def _checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Array:

@@ -84,4 +84,4 @@ def _first_line(error: Exception) -> str:
         text = str(error).strip()
     except Exception:
         text = ""
-    return text.splitlines()[0] if text else type(error).__name__
+    return text.splitlines()[0].split(". ")[0] if text else type(error).__name__

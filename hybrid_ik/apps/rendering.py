@@ -10,7 +10,6 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hybrid_ik.arm import find_frame
 from hybrid_ik.apps.studio import HIGHEST_GROUP, Depth, Image, Studio, add_arrow, add_capsule
 from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import InvalidInputError
@@ -39,7 +38,7 @@ def render_answers(
     *,
     width: int = 1200,
     height: int = 900,
-    alpha: float = 0.42,
+    alpha: float | None = None,
     solid: int | None = None,
     azimuth: float = 140.0,
     elevation: float = -20.0,
@@ -55,7 +54,7 @@ def render_answers(
         target: pose of the tip in the robot's base, drawn over everything as red, green and blue arrows (x, y, z).
         width: of the picture, in pixels.
         height: of the picture, in pixels.
-        alpha: how opaque an arm is, in (0, 1]. A single arm is always opaque.
+        alpha: how opaque an arm is, in (0, 1]; by default the less, the more there are. A single one is always opaque.
         solid: index of an answer to be drawn opaque.
         azimuth: direction the camera looks along, around the vertical [degrees].
         elevation: the same, above the horizon: negative looks down [degrees].
@@ -69,9 +68,10 @@ def render_answers(
     """
     rows = _checked(robot, q, width, height, alpha, solid)
     shown = [i for i, row in enumerate(rows) if np.isfinite(row).all()]
-    alphas = [1.0 if i == solid or len(shown) == 1 else alpha for i in shown]
+    veil = 0.38 + 0.6 / max(1, len(shown)) if alpha is None else alpha
+    alphas = [1.0 if i == solid or len(shown) == 1 else veil for i in shown]
     T_world_target = None if target is None else robot.T_world_base @ target
-    with Studio(robot.drawable_model(), width, height) as studio:
+    with Studio(robot.drawable_model(), width, height, max(1, len(shown))) as studio:
         length = _frame(studio, robot.model_qpos(rows[shown]), T_world_target, azimuth, elevation)
         arms = [_Arm(studio, robot, rows[i], answer_colours(len(rows))[i]) for i in shown]
         room = _room(studio, arms)
@@ -91,7 +91,9 @@ def answer_colours(n: int) -> Array:
 def save_png(path: str | Path, rgb: Image) -> None:
     """Write a picture `(height, width, 3)`, uint8, as a PNG file; atomically."""
     if rgb.ndim != 3 or rgb.shape[-1] != 3 or rgb.dtype != np.uint8:
-        raise InvalidInputError(f"expected a picture of shape (height, width, 3) and uint8, got {rgb.shape} {rgb.dtype}")
+        raise InvalidInputError(
+            f"expected a picture of shape (height, width, 3) and uint8, got {rgb.shape} {rgb.dtype}"
+        )
     height, width, _ = rgb.shape
     filtered = np.zeros((height, 1 + 3 * width), np.uint8)  # a 0 before each line: no filter
     filtered[:, 1:] = rgb.reshape(height, -1)
@@ -104,13 +106,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _checked(robot: Robot, q: ArrayLike, width: int, height: int, alpha: float, solid: int | None) -> Array:
+def _checked(robot: Robot, q: ArrayLike, width: int, height: int, alpha: float | None, solid: int | None) -> Array:
     rows = np.atleast_2d(np.asarray(q, dtype=float))
     if rows.ndim != 2 or rows.shape[1] != robot.dof:
         raise InvalidInputError(f"q: expected joints of shape (n, {robot.dof}), got {np.shape(q)}")
     if not (16 <= width <= 8192 and 16 <= height <= 8192):
         raise InvalidInputError(f"expected a picture of 16 to 8192 pixels each way, got {width} x {height}")
-    if not 0 < alpha <= 1:
+    if alpha is not None and not 0 < alpha <= 1:
         raise InvalidInputError(f"alpha: expected a number in (0, 1], got {alpha}")
     if solid is not None and not 0 <= solid < len(rows):
         raise InvalidInputError(f"solid: expected the index of one of {len(rows)} answers, got {solid}")
@@ -146,7 +148,7 @@ def _frame(studio: Studio, qpos: Array, T_world_target: Pose | None, azimuth: fl
         frames.append(studio.geom_frames())
     studio.plain = np.ptp(frames, axis=0).max(-1) < SAME_PLACE
     points, reach = np.concatenate(centres), np.concatenate(radii)
-    length = FRAME_LENGTH * float(np.ptp(points, axis=0).max())
+    length = FRAME_LENGTH * max(0.1, float(np.ptp(points, axis=0).max()))
     if T_world_target is not None:
         points = np.concatenate([points, T_world_target.position[None]])
         reach = np.append(reach, length)
@@ -159,18 +161,6 @@ def _floor_height(model: mujoco.MjModel, points: Array) -> float:
     """Where the arm stands: the lowest of the bodies that do not move."""
     fixed = [i for i in range(1, model.nbody) if model.body_weldid[i] == 0 and model.body_parentid[i] == 0]
     return float(min(model.body_pos[fixed, 2])) if fixed else min(0.0, float(points[:, 2].min()))
-
-
-def _arm(studio: Studio, robot: Robot, q: Array, common: NDArray[np.bool_], colour: Array) -> Layer:
-    """A picture of the arm at joints `(dof,)`, alone in the room."""
-    studio.place(robot.model_qpos(q))
-
-    def add(scene: mujoco.MjvScene) -> None:
-        studio.add_model(scene, common, colour)
-        if _is_bare(studio.model):
-            _add_skeleton(scene, studio, robot, q, colour)
-
-    return studio.shoot(add)
 
 
 def _room(studio: Studio, arms: list[_Arm]) -> Layer:
@@ -210,11 +200,20 @@ def _overlay(room: Layer, layers: list[Layer], alphas: list[float]) -> Colours:
     arms = [depth > IN_FRONT * nearest for _, depth in layers]
     for i in sorted(range(len(layers)), key=lambda i: (alphas[i] < 1, float(layers[i][1].mean()))):
         rgb, depth = layers[i]
-        veil = np.where(arms[i] & (depth >= nearest), np.float32(alphas[i]), np.float32(0))[..., None]
-        picture += veil * (rgb - picture)
+        box = _box(arms[i])
+        veil = np.where((arms[i] & (depth >= nearest))[box], np.float32(alphas[i]), np.float32(0))[..., None]
+        picture[box] += veil * (rgb[box] - picture[box])
         if alphas[i] == 1:
             nearest = np.maximum(nearest, depth)
     return picture
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns that hold all of a mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _draw_target(studio: Studio, picture: Colours, T_world_target: Pose, length: float) -> Colours:
@@ -239,12 +238,13 @@ def _is_bare(model: mujoco.MjModel) -> bool:
 
 
 def _add_skeleton(scene: mujoco.MjvScene, studio: Studio, robot: Robot, q: Array, colour: Array) -> None:
-    """Capsules from body to body and to the tip, for a model without shapes."""
+    """Capsules from body to body, and from the nearest one to the tip, for a model without shapes."""
     model, points = studio.model, studio.data.xpos
     lines = [(points[model.body_parentid[i]], points[i]) for i in range(1, model.nbody)]
-    tip = robot.T_world_base @ robot.forward_kinematics(q)
-    lines.append((points[find_frame(model, robot.tip).body], tip.position))
-    radius = THICKNESS * float(np.ptp(points, axis=0).max())
+    tip = (robot.T_world_base @ robot.forward_kinematics(q)).position
+    last = points[1 + np.argmin(np.linalg.norm(points[1:] - tip, axis=-1))]
+    lines.append((last, tip))
+    radius = max(0.005, THICKNESS * float(np.ptp([*points, tip], axis=0).max()))
     for start, end in lines:
         if np.linalg.norm(end - start) > 1e-6:
             add_capsule(scene, start, end, radius, np.array([*colour, 1.0]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 
 import mujoco
 import numpy as np
@@ -15,7 +14,6 @@ Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 Depth = NDArray[np.float32]
 
-MAX_GEOMS = 10000
 FURNITURE = 2  # geoms of the room: the dome and the floor
 FLATNESS = 1e-3  # height that is left of a shadow; without any it would flicker with the floor
 HIDDEN_GROUP = 5
@@ -35,17 +33,18 @@ class Studio:
         model: what to draw; its visual settings are changed.
         width: of the pictures, in pixels.
         height: of the pictures, in pixels.
+        copies: of the model that are to be in one picture at most.
 
     Raises:
         RenderingUnavailableError: there is no OpenGL here.
     """
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int) -> None:
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, copies: int = 1) -> None:
         _light_settings(model, width, height)
         self.model, self.data = model, mujoco.MjData(model)
         self.gl = open_context(width, height)
         self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._scene = mujoco.MjvScene(model, MAX_GEOMS)
+        self._scene = mujoco.MjvScene(model, 100 + 2 * copies * (model.ngeom + model.nbody))
         self._camera, self._option = mujoco.MjvCamera(), mujoco.MjvOption()
         self._option.sitegroup[:] = 0
         self._option.geomgroup[:] = [1] * (HIGHEST_GROUP + 1) + [0] * (5 - HIGHEST_GROUP)
@@ -62,7 +61,7 @@ class Studio:
     def __enter__(self) -> Studio:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pencil.free()
         self.gl.free()
 
@@ -84,7 +83,8 @@ class Studio:
         side, up, ahead = _camera_axes(azimuth, elevation)
         tan_y = np.tan(np.radians(FIELD_OF_VIEW) / 2)
         tan_x = tan_y * self._rect.width / self._rect.height
-        lookat, distance = centres.mean(0), 1.0
+        lookat = centres.mean(0)
+        distance = 1e-3 + 4 * float((np.linalg.norm(centres - lookat, axis=-1) + radii).max())
         for _ in range(8):  # of lookat and distance each depends a little on the other
             seen = centres - lookat
             x, y, z = seen @ side, seen @ up, seen @ ahead
@@ -101,7 +101,7 @@ class Studio:
         self._set_extent(lookat, distance)
 
     def geom_frames(self) -> Array:
-        """Positions and rotations of all geoms as the model is placed `(ngeom, 12)`; round ones may turn on their axis."""
+        """Where all geoms are `(ngeom, 12)`: position and rotation; of round ones the axis only."""
         rotation = self.data.geom_xmat.reshape(-1, 3, 3).copy()
         rotation[np.isin(self.model.geom_type, ROUND), :, :2] = 0.0
         return np.concatenate([self.data.geom_xpos, rotation.reshape(-1, 9)], 1)
@@ -118,7 +118,9 @@ class Studio:
         self.model.geom_group = np.where(self.hidden, HIDDEN_GROUP, self._groups)
         nothing, everything = mujoco.MjvPerturb(), mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_addGeoms(self.model, self.data, self._option, nothing, everything, scene)
-        for geom in scene.geoms[first : scene.ngeom] if colour is not None else ():
+        if colour is None:
+            return
+        for geom in scene.geoms[first : scene.ngeom]:
             if geom.objtype != mujoco.mjtObj.mjOBJ_GEOM or not self.plain[geom.objid]:
                 geom.rgba[:3] = colour * (0.4 + 0.7 * float(np.mean(geom.rgba[:3])))
                 geom.matid = -1
@@ -134,9 +136,7 @@ class Studio:
             geom.rgba[:3] = geom.emission = geom.specular = 0.0
             geom.matid = -1
 
-    def shoot(
-        self, add: Callable[[mujoco.MjvScene], None] | None = None, *, floor: bool = True
-    ) -> tuple[Image, Depth]:
+    def shoot(self, add: Callable[[mujoco.MjvScene], None] | None = None, *, floor: bool = True) -> tuple[Image, Depth]:
         """A picture of the room, with or without its floor, and of what `add` puts into its scene.
 
         Returns:

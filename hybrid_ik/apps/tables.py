@@ -26,22 +26,22 @@ def answers_table(robot: Robot, result: IKResult) -> str:
         result: of shape `()` or `(n,)`; rows in which nothing was found are left out.
     """
     result = result.reshape(np.size(result.success))
-    scale, units = joint_units(robot)
-    header = ["#", *(f"{name} [{unit}]" for name, unit in zip(robot.joint_names, units, strict=True))]
-    rows = []
-    for i in np.flatnonzero(np.isfinite(result.q).all(-1)):
-        joints = [f"{value:.2f}" for value in result.q[i] * scale]
-        errors = [metres(float(result.position_error[i])), f"{result.orientation_error[i]:.1e} rad"]
-        state = "" if result.success[i] else Status(result.status[i]).name.lower()
-        rows.append([str(len(rows) + 1), *joints, *errors, str(result.iterations[i]), state])
-    header += ["position error", "orientation error", "LM steps", ""]
+    slides = np.array([kind == "slide" for kind in robot.chain.kinds])
+    scale = np.where(slides, 1000.0, np.degrees(1.0))
+    names = [f"{name} [mm]" if slide else name for name, slide in zip(robot.joint_names, slides, strict=True)]
+    found = np.flatnonzero(np.isfinite(result.q).all(-1))
+    rows = [[str(i + 1), *(f"{x:.2f}" for x in result.q[i] * scale), *_quality(result, int(i))] for i in found]
+    header = ["#", *names, "position error", "orientation error", "LM steps"]
+    if not result.success[found].all():
+        header.append("status")
+        rows = [[*row, Status(result.status[i]).name.lower()] for row, i in zip(rows, found, strict=True)]
     return text_table(header, rows)
 
 
-def joint_units(robot: Robot) -> tuple[np.ndarray, list[str]]:
-    """What the joints are shown in: factors `(dof,)` from rad and m, and names."""
-    slides = np.array([kind == "slide" for kind in robot.chain.kinds])
-    return np.where(slides, 1000.0, np.degrees(1.0)), ["mm" if slide else "deg" for slide in slides]
+def _quality(result: IKResult, i: int) -> list[str]:
+    """Both errors and the steps of one row."""
+    angle = float(result.orientation_error[i])
+    return [metres(float(result.position_error[i])), f"{angle:.1e} rad", str(int(result.iterations[i]))]
 
 
 def metres(value: float) -> str:

@@ -74,7 +74,7 @@ def _module_source(chain: Chain, with_posture: bool) -> str:
         f"LANES, DOF, WITH_POSTURE = {LANES}, {chain.dof}, {with_posture}",
         "CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)",
     ]
-    compiled = f"@njit('void(f8[::1])', fastmath={FASTMATH}, error_model='numpy', cache=True, nogil=True)"
+    compiled = f"@njit(fastmath={FASTMATH}, error_model='numpy', cache=True, nogil=True)"
     step = program.record_step(chain, with_posture).source("step", LANES)
     forward = program.record_forward(chain).source("forward", LANES)
     drivers = (Path(__file__).parent / "drivers.py").read_text().split(MARKER, 1)[1]

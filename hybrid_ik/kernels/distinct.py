@@ -6,8 +6,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-SIGNATURE = "i8[:,::1](f8[:,:,::1], b1[:,::1], f8[:,::1], i8, f8, f8[::1], b1)"
-
 
 @njit(nogil=True, cache=True)
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64], period: NDArray[np.float64]) -> float:
@@ -20,7 +18,7 @@ def _distance(a: NDArray[np.float64], b: NDArray[np.float64], period: NDArray[np
     return np.sqrt(total)
 
 
-@njit(SIGNATURE, nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def pick_distinct(
     q: NDArray[np.float64],
     usable: NDArray[np.bool_],

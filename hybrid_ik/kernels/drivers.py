@@ -39,7 +39,7 @@ SIZE = LENGTH_SQUARED + 1
 
 # Entries of `options`.
 O_TIP, O_WEIGHT, O_DAMPING, O_POSTURE = 0, 3, 4, 5
-O_POSITION, O_ORIENTATION, O_STEP, O_MAX_STEPS = 7, 8, 9, 10
+O_POSITION, O_ORIENTATION, O_STEP, O_MAX_STEPS, O_PULLED_STEPS = 7, 8, 9, 10, 11
 
 # Columns: what a lane works on, and how far a row is.
 ROW, START, STEPS = 0, 1, 2
@@ -97,12 +97,13 @@ def prepare(w, options, wanted):
             for i in range(DOF):
                 w[lane + LANES * (WANTED + i)] = wanted[i]
             w[lane + LANES * (WANTED + DOF)] = options[O_POSTURE]
-            w[lane + LANES * (WANTED + DOF + 1)] = options[O_POSTURE + 1]
 
 
 @njit(nogil=True, cache=True)
-def fill(w, lane, target, start):
+def fill(w, lane, target, start, options):
     """Puts a problem into a lane."""
+    if WITH_POSTURE:
+        w[lane + LANES * (WANTED + DOF + 1)] = options[O_POSTURE + 1]
     for i in range(DOF):
         w[lane + LANES * i] = start[i]
     for i in range(12):
@@ -208,7 +209,7 @@ def solve_rows(targets, group, starts, options, wanted, valid):
             row = lanes[lane, ROW]
             if row >= 0 and lanes[lane, STEPS] < 0:
                 lanes[lane, STEPS] = 0
-                fill(w, lane, targets[row // group], starts[row if len(starts) > 1 else 0, lanes[lane, START]])
+                fill(w, lane, targets[row // group], starts[row if len(starts) > 1 else 0, lanes[lane, START]], options)
             working = working or row >= 0
         if not working:
             return q, errors, info
@@ -218,6 +219,8 @@ def solve_rows(targets, group, starts, options, wanted, valid):
                 status = verdict(w, lane, lanes[lane, STEPS], options)
                 if status < 0:
                     lanes[lane, STEPS] += 1
+                    if WITH_POSTURE and lanes[lane, STEPS] >= options[O_PULLED_STEPS]:
+                        w[lane + LANES * (WANTED + DOF + 1)] = 0.0
                 else:
                     keep_better(w, lane, lanes, status, rows, n_starts, options, cost, q, errors, info)
                     release(lanes, lane, status, rows, n_starts)

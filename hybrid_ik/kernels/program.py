@@ -98,7 +98,7 @@ class RecordingMath:
         self.program = program
 
     def sin_cos(self, x: Symbol) -> tuple[Scalar, Scalar]:
-        """Reduced to [-pi/4, pi/4] by quarter turns (Cody and Waite, 1980), then polynomials: 5e-16 for |x| < 100."""
+        """Reduced to [-pi/4, pi/4] by quarter turns (Cody and Waite, 1980), then polynomials: 7e-16 for |x| < 100."""
         record = self.program.record
         turns = record(f"np.floor({x.name} * {2 / math.pi!r} + 0.5)")
         r = x - turns * QUARTER_HIGH - turns * QUARTER_LOW
@@ -153,7 +153,7 @@ def fit(function: Callable[[np.ndarray], np.ndarray], upper: float, degree: int)
 
 QUARTER_HIGH = float(np.float32(math.pi / 2))  # few bits, so that its multiples are exact
 QUARTER_LOW = math.pi / 2 - QUARTER_HIGH + 6.123233995736766e-17  # and what pi/2 has beyond it
-# Functions of the square, so that parity costs nothing. The degrees leave 5e-16, and 9e-16 for the arcsine.
+# Functions of the square, so that parity costs nothing. The degrees leave 7e-16, and 1.3e-15 for the arcsine.
 SINE = fit(lambda x: np.sinc(np.sqrt(x) / np.pi), 0.62, 7)
 COSINE = fit(lambda x: np.cos(np.sqrt(x)), 0.62, 7)
 ARCSINE = fit(lambda x: np.arcsin(np.sqrt(np.maximum(x, 1e-30))) / np.sqrt(np.maximum(x, 1e-30)), 0.5002, 19)

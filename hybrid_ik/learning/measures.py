@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.encoding import Encoding, denormalise_joints, inner_poses
-from hybrid_ik.learning.data import ValidationSet
+from hybrid_ik.encoding import Encoding, denormalise_joints
+from hybrid_ik.learning.data import ValidationSet, exact_poses
 from hybrid_ik.learning.networks import VelocityNetwork
 from hybrid_ik.pose import quaternion_from_matrix, rotation_vector
 
@@ -71,7 +71,7 @@ def measure_raw(
 
 def raw_measures(chain: Chain, poses: ValidationSet, q: NDArray[np.float64]) -> RawMeasures:
     """`RawMeasures` of joints `(n_poses, n, dof)` proposed for the poses."""
-    position, rotation = inner_poses(chain, q.reshape(-1, chain.dof))
+    position, rotation = exact_poses(chain, q.reshape(-1, chain.dof))
     position, rotation = position.reshape(*q.shape[:2], 3), rotation.reshape(*q.shape[:2], 3, 3)
     distance = np.linalg.norm(position - poses.position[:, None], axis=-1)
     turn = poses.rotation[:, None] @ rotation.swapaxes(-1, -2)

@@ -116,14 +116,15 @@ def train(
         stream = PairStream(chain, config.network.encoding, state.generator)
         with _stop_requests() as stop, _Log(config, state.step) as log:
             progress = tqdm(total=config.steps, initial=state.step, disable=None, desc="train")
-            started, total = time.monotonic() - state.seconds, torch.zeros((), device=device)
+            started = time.monotonic() - state.seconds
+            total, logged = torch.zeros((), device=device), state.step
             while state.step < config.steps and not stop.is_set():
                 x, condition = stream.next_batch(config.batch_poses)
                 loss = meanflow_loss(state.network, x, condition, config.noises_per_pose, config.loss, state.generator)
                 state.optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
-                lr = set_learning_rate(state.optimizer, config, state.step)
+                lr = state.optimizer.param_groups[0]["lr"] = learning_rate(config, state.step)
                 state.optimizer.step()
                 state.step += 1
                 state.update_average(config.ema_decay)
@@ -132,9 +133,9 @@ def train(
 
                 total += loss.detach()
                 if state.step % config.log_interval == 0:
-                    mean = _finite(total, state.step) / config.log_interval
+                    mean = _finite(total, state.step) / (state.step - logged)
                     log.write(step=state.step, seconds=state.seconds, lr=lr, loss=mean)
-                    total.zero_()
+                    total, logged = torch.zeros_like(total), state.step
                 if state.step % config.checkpoint_interval == 0 and state.step < config.steps:
                     log.write(step=state.step, **_checkpoint(state, chain, config, validation))
             progress.close()
@@ -157,16 +158,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a half cosine that reaches zero after the last step; returns the rate of `step`."""
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then half a cosine that reaches zero after the last step."""
     if step < config.warmup:
-        lr = config.lr * (step + 1) / config.warmup
-    else:
-        done = (step - config.warmup) / max(1, config.steps - config.warmup)
-        lr = 0.5 * config.lr * (1 + math.cos(math.pi * done))
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    return lr
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return 0.5 * config.lr * (1 + math.cos(math.pi * done))
 
 
 def noise_table(dof: int, n: int = NOISE_TABLE, seed: int = 0) -> Tensor:

@@ -15,8 +15,8 @@ from hybrid_ik.refiners.base import Array, LMConfig, Refiner, best_of, clip_star
 from hybrid_ik.result import IKResult, Status
 
 DAMPING, MAX_STEPS = 4, 10  # entries of the options, see `drivers`
-# The joints nearest to a target out of reach are looked for with more steps, and with the damping that Sugihara proves
-# to descend: with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
+# The joints nearest to a target out of reach are looked for with more steps, and with the damping of Sugihara
+# (2011): with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
 # the nearest joints to a target 3 m away 6.05 after 400 steps, 4.65 with 0.5 after 100; 1 and 2 are slower).
 PATIENCE, PATIENT_DAMPING = 10, 0.5
 
@@ -46,30 +46,27 @@ class LaneRefiner(Refiner):
         return rows.reshape(*target.shape, n)
 
     def search(self, target: Pose, q0: Array) -> IKResult:
-        """As `Refiner.search`; where no start converges, more steps look for the joints that come nearest."""
+        """See `Refiner.search`."""
         q0 = _one_table(q0)
         starts, outside = clip_starts(self.chain, q0, () if np.ndim(q0) == 2 else target.shape)
         starts = starts.reshape(-1, *starts.shape[-2:])
         finite = np.isfinite(starts).all((-1, -2))  # of one row of starts, or of one for each target
         valid = np.logical_and(target.valid.reshape(-1), finite)
         flags = np.broadcast_to(outside.any(-1), target.shape).reshape(-1)
-        found = self._solve(target, 1, starts, valid, flags)
-        missed = valid & ~found.success
-        if missed.any() and self.config.max_iterations > 0:
-            some = starts[:, :LANES] if len(starts) == 1 else starts[missed, :LANES]
-            found = found.with_rows(missed, self._closest(target.reshape(-1)[missed], found[missed], some))
-        return found.reshape(*target.shape)
+        return self._solve(target, 1, starts, valid, flags).reshape(*target.shape)
 
-    def _closest(self, target: Pose, found: IKResult, starts: Array) -> IKResult:
-        """Follows what was found, and some starts, until they come to rest, and keeps the nearest of them."""
+    def closest(self, target: Pose, found: IKResult, q0: Array) -> IKResult:
+        """See `Refiner.closest`: `found` and the starts are followed until they come to rest."""
+        if self.config.max_iterations == 0:
+            return found
         patient = self._options.copy()
         patient[MAX_STEPS] = PATIENCE * self.config.max_iterations
         patient[DAMPING] = max(PATIENT_DAMPING, self.config.damping)
-        m, n = len(found), starts.shape[1] + 1
-        starts = np.concatenate([found.q[:, None], np.broadcast_to(starts, (m, n - 1, self.chain.dof))], 1)
-        flags = np.repeat(found.start_clipped, n)
-        rows = self._solve(target, n, starts.reshape(m * n, 1, -1), np.ones(m * n, bool), flags, patient)
-        return best_of(rows.reshape(m, n), self.config.orientation_weight)
+        starts = np.concatenate([found.q[..., None, :], q0], -2)
+        flags = np.repeat(found.start_clipped, starts.shape[-2])
+        rows = np.ascontiguousarray(starts).reshape(-1, 1, self.chain.dof)
+        followed = self._solve(target, starts.shape[-2], rows, np.ones(len(rows), bool), flags, patient)
+        return best_of(followed.reshape(*starts.shape[:-1]), self.config.orientation_weight)
 
     def _solve(
         self,
@@ -122,9 +119,8 @@ def _options(chain: Chain, config: LMConfig) -> Array:
     posture = [square, 0.0] if config.regularization_mode == "sum" else [0.0, square]
     tolerances = [config.position_tolerance, config.orientation_tolerance, config.step_tolerance]
     tip = chain.T_last_tip[:3, 3]
-    return np.array(
-        [*tip, config.orientation_weight, config.damping, *posture, *tolerances, config.max_iterations], dtype=float
-    )
+    steps = [config.max_iterations, config.pulled_steps]
+    return np.array([*tip, config.orientation_weight, config.damping, *posture, *tolerances, *steps], dtype=float)
 
 
 def _mount_tool(chain: Chain) -> Array:

@@ -119,12 +119,12 @@ class MujocoRefiner(RowRefiner):
         steps = 0
         while True:
             e = error(q)
-            new = self._step(q, e, error.jacobian(q))
+            new = self._step(q, e, error.jacobian(q), steps)
             if (status := self._verdict(e, new - q, steps)) is not None:
                 return q, steps, status
             q, steps = new, steps + 1
 
-    def _step(self, q: Array, e: Array, de_dq: Array) -> Array:
+    def _step(self, q: Array, e: Array, de_dq: Array, steps: int) -> Array:
         """The joints after one step, within their limits; `kinematics.lm_step` in matrices."""
         config, chain = self.config, self.chain
         weights = np.repeat([1.0, config.orientation_weight], 3)
@@ -137,8 +137,9 @@ class MujocoRefiner(RowRefiner):
 
         # The posture is one more spring, of weight rho: with the damping's mu |dq|^2 it makes mu |dq - pull|^2.
         if config.regularization > 0:
-            square = config.regularization**2
-            rho = square * mu if config.regularization_mode == "exact" else square  # exact: it fades with the damping
+            rho = config.regularization**2
+            if config.regularization_mode == "exact":  # it fades with the damping, and rests in the last steps
+                rho *= mu if steps < config.pulled_steps else 0.0
             mu = mu + rho
             pull = (self.wanted - q) * (rho / mu)
             gradient = gradient + mu * pull

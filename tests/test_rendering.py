@@ -1,0 +1,177 @@
+"""Pictures: they show the arms and the target; where nothing can be drawn, the error says which package is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+import zlib
+
+import mujoco
+import numpy as np
+import pytest
+from models import HINGES, arm
+
+from hybrid_ik.apps import offscreen
+from hybrid_ik.apps.offscreen import RenderingUnavailableError, open_context, wanted_backends, working_backend
+from hybrid_ik.apps.rendering import answer_colours, render_answers, save_png
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.robot import Robot
+
+BACKEND = working_backend()
+needs_rendering = pytest.mark.skipif(BACKEND is None, reason=f"no EGL and no OSMesa here. {offscreen.REMEDY}")
+SIZE = {"width": 160, "height": 120}
+
+
+def _differs(a, b):
+    """Share of pixels that differ visibly."""
+    return (np.abs(a.astype(int) - b.astype(int)).max(-1) > 12).mean()
+
+
+@needs_rendering
+def test_a_picture_shows_the_arm_before_a_pale_background(panda):
+    picture = render_answers(panda, panda.home, **SIZE)
+    assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8
+    corners = picture[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners > 200).all()
+    assert 0.03 < _differs(picture, np.broadcast_to(picture[0, 0], picture.shape)) < 0.7
+
+
+@needs_rendering
+def test_the_same_call_gives_the_same_picture_and_other_joints_another(panda):
+    first = render_answers(panda, panda.home, **SIZE)
+    assert np.array_equal(first, render_answers(panda, panda.home, **SIZE))
+    assert _differs(first, render_answers(panda, panda.home + 0.3, **SIZE)) > 0.02
+
+
+@needs_rendering
+def test_the_target_is_drawn_as_red_green_and_blue(panda):
+    q = np.stack([panda.home, panda.home + 0.2])
+    target = panda.forward_kinematics(panda.home)
+    picture = render_answers(panda, q, target, width=320, height=240).astype(int)
+    for channel in range(3):
+        others = [c for c in range(3) if c != channel]
+        pure = (picture[..., channel] > 120) & (picture[..., others].max(-1) < picture[..., channel] - 70)
+        assert pure.sum() > 5, f"no arrow in channel {channel}"
+
+
+@needs_rendering
+def test_answers_are_translucent_and_one_may_be_solid(panda):
+    q = np.stack([panda.home, panda.home + 0.6 * np.eye(7)[0]])
+    veiled, solid = render_answers(panda, q, **SIZE), render_answers(panda, q, solid=1, **SIZE)
+    assert _differs(veiled, solid) > 0.01
+    assert _differs(render_answers(panda, q, alpha=0.1, **SIZE), render_answers(panda, q, alpha=0.9, **SIZE)) > 0.01
+
+
+@needs_rendering
+def test_rows_without_an_answer_are_left_out(panda):
+    q = np.stack([panda.home, np.full(7, np.nan)])
+    assert _differs(render_answers(panda, q, **SIZE), render_answers(panda, panda.home, **SIZE)) == 0
+    empty = render_answers(panda, np.full((2, 7), np.nan), **SIZE)
+    assert empty.shape == (120, 160, 3)
+
+
+@needs_rendering
+@pytest.mark.parametrize("shape", ["<geom size='.02 .02 .02' type='box'/>", "<geom type='mesh' mesh='gone'/>", ""])
+def test_models_with_few_shapes_or_none_are_drawn(shape):
+    model = arm(*HINGES, rest="<asset><mesh name='gone' file='gone.stl'/></asset>" if "mesh" in shape else "")
+    robot = Robot(mujoco.MjSpec.from_string(model.replace("<geom size='.02 .02 .02' type='box'/>", shape)))
+    q = np.stack([robot.home, robot.home + 0.3])
+    picture = render_answers(robot, q, robot.forward_kinematics(robot.home), **SIZE)
+    assert _differs(picture, np.broadcast_to(picture[0, 0], picture.shape)) > 0.01
+
+
+@needs_rendering
+def test_a_target_in_another_base_lands_where_the_tip_is(panda):
+    moved = Robot(panda, base="link2")
+    q = np.stack([panda.home] * 2)
+    target = moved.forward_kinematics(panda.home[-moved.dof :])
+    assert render_answers(moved, q[:, -moved.dof :], target, **SIZE).shape == (120, 160, 3)
+    world = moved.T_world_base @ target
+    reference = Robot(panda).forward_kinematics(np.r_[panda.model.qpos0[: 7 - moved.dof], panda.home[-moved.dof :]])
+    assert np.allclose(world.position, reference.position, atol=1e-9)
+
+
+@needs_rendering
+def test_the_environment_is_left_alone(panda, monkeypatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    before = {key: value for key, value in os.environ.items() if key != "PYOPENGL_PLATFORM"}
+    render_answers(panda, panda.home, **SIZE)
+    assert {key: value for key, value in os.environ.items() if key != "PYOPENGL_PLATFORM"} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"q": np.zeros((2, 6))}, r"\(n, 7\).*\(2, 6\)"),
+        ({"q": np.zeros(7), "width": 4}, "16 to 8192"),
+        ({"q": np.zeros(7), "alpha": 0.0}, "alpha"),
+        ({"q": np.zeros(7), "solid": 1}, "solid"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_drawing(panda, arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        render_answers(panda, **arguments)
+
+
+def test_mujoco_gl_chooses_the_backend(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    assert wanted_backends() == ("osmesa",)
+    monkeypatch.setenv("MUJOCO_GL", "off")
+    assert wanted_backends() == () and working_backend() is None
+    monkeypatch.delenv("MUJOCO_GL")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert wanted_backends() == ("egl", "osmesa")
+
+
+def test_without_a_backend_the_error_names_the_packages(panda, monkeypatch):
+    monkeypatch.setattr(offscreen, "_open", _fails)
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert working_backend() is None
+    with pytest.raises(RenderingUnavailableError, match=r"egl: no library.*osmesa: no library.*libegl1.*libosmesa6"):
+        render_answers(panda, panda.home, **SIZE)
+
+
+def test_the_second_backend_is_taken_where_the_first_fails(monkeypatch):
+    made = object()
+    monkeypatch.setattr(offscreen, "_open", lambda backend, *size: made if backend == "osmesa" else _fails())
+    monkeypatch.setattr(offscreen, "wanted_backends", lambda: ("egl", "osmesa"))
+    assert open_context(8, 8) is made
+
+
+def test_a_failed_backend_leaves_nothing_behind(monkeypatch):
+    monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
+
+    def half_loaded(name):
+        os.environ["PYOPENGL_PLATFORM"] = "egl"
+        sys.modules["OpenGL.half_loaded"] = types.ModuleType("OpenGL.half_loaded")
+        raise ImportError("Cannot initialize")
+
+    monkeypatch.setattr(offscreen.importlib, "import_module", half_loaded)
+    with pytest.raises(ImportError):
+        offscreen._open("egl", 8, 8)
+    assert "OpenGL.half_loaded" not in sys.modules and "PYOPENGL_PLATFORM" not in os.environ
+
+
+def _fails(*arguments):
+    raise ImportError("no library\nand a long story")
+
+
+def test_png_files_hold_the_picture(tmp_path):
+    rgb = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+    save_png(tmp_path / "new" / "a.png", rgb)
+    data = (tmp_path / "new" / "a.png").read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[16:24] == bytes([0, 0, 0, 4, 0, 0, 0, 5])
+    start = data.index(b"IDAT") + 4
+    lines = np.frombuffer(zlib.decompress(data[start:]), np.uint8).reshape(5, 13)
+    assert (lines[:, 0] == 0).all() and np.array_equal(lines[:, 1:].reshape(5, 4, 3), rgb)
+    with pytest.raises(InvalidInputError, match="height, width, 3"):
+        save_png(tmp_path / "b.png", rgb[..., 0])
+
+
+def test_answers_have_different_colours():
+    colours = answer_colours(16)
+    assert colours.shape == (16, 3) and (0 <= colours).all() and (colours <= 1).all()
+    assert len(np.unique(colours.round(6), axis=0)) == 16
+    assert answer_colours(1).shape == (1, 3)

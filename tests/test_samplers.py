@@ -1,0 +1,182 @@
+"""Samplers: starts of the right shape, inside the limits, the same for a pose in whatever batch it comes."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_ik.checkpoint import load_network, save_network
+from hybrid_ik.errors import CheckpointError, InvalidInputError
+from hybrid_ik.learning.networks import NetworkConfig, build_network
+from hybrid_ik.learning.training import noise_table
+from hybrid_ik.pose import Pose, pose_error
+from hybrid_ik.samplers.lookup import LookupSampler
+from hybrid_ik.samplers.meanflow import ROWS_AT_ONCE, MeanFlowSampler
+from hybrid_ik.samplers.uniform import UniformSampler, golden_steps
+
+
+def reachable(robot, n, seed=0):
+    q = np.random.default_rng(seed).uniform(robot.chain.sample_lower, robot.chain.sample_upper, (n, robot.dof))
+    return robot.forward_kinematics(q)
+
+
+@pytest.fixture(scope="module")
+def network(panda, tmp_path_factory):
+    """An untrained network of the Panda: nothing here depends on what it has learned."""
+    torch.manual_seed(0)
+    config = NetworkConfig(width=32, trunk_width=32)
+    weights = {name: value.detach().numpy() for name, value in build_network(config, 7).state_dict().items()}
+    path = tmp_path_factory.mktemp("networks") / "panda.safetensors"
+    options = {**asdict(config), "mode": "meanflow"}
+    tensors = {**weights, "noise": noise_table(7).numpy()}
+    save_network(path, tensors, kind="meanflow", chain=panda.chain, options=options, record={})
+    return load_network(path)
+
+
+@pytest.fixture(scope="module", params=["uniform", "narrow", "lookup", "meanflow", "meanflow with a seed"])
+def sampler(request, panda, network):
+    return {
+        "uniform": lambda: UniformSampler(panda.chain),
+        "narrow": lambda: UniformSampler(panda.chain, narrow=True),
+        "lookup": lambda: LookupSampler(panda.chain, size=3000),
+        "meanflow": lambda: MeanFlowSampler(network, panda.chain),
+        "meanflow with a seed": lambda: MeanFlowSampler(network, panda.chain, seed=3),
+    }[request.param]()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 2), (0,)])
+@pytest.mark.parametrize("n", [1, 5, 100])
+def test_shapes_and_limits(sampler, panda, shape, n):
+    size = int(np.prod(shape))
+    q0 = sampler.sample(reachable(panda, size or 1)[:size].reshape(*shape), n)
+    assert q0.shape == (*shape, n, 7) and q0.dtype == np.float64
+    assert ((panda.lower <= q0) & (q0 <= panda.upper)).all()
+
+
+def test_a_pose_has_the_same_starts_in_every_batch(sampler, panda):
+    pose = reachable(panda, 3 * ROWS_AT_ONCE // 16)
+    whole = sampler.sample(pose, 16)
+    np.testing.assert_array_equal(sampler.sample(pose, 16), whole)
+    np.testing.assert_array_equal(sampler.sample(pose[40:123], 16), whole[40:123])
+    for i in (0, 63, 64, 150):
+        np.testing.assert_array_equal(sampler.sample(pose[i], 16), whole[i])
+
+
+def test_fewer_starts_are_the_first_ones(sampler, panda):
+    pose = reachable(panda, 4)
+    np.testing.assert_allclose(sampler.sample(pose, 7), sampler.sample(pose, 70)[:, :7], atol=1e-5)
+
+
+def test_starts_belong_to_the_caller(sampler, panda):
+    pose = reachable(panda, 2)
+    q0 = sampler.sample(pose, 5)
+    before = q0.copy()
+    q0[...] = 9.0
+    np.testing.assert_array_equal(sampler.sample(pose, 5), before)
+
+
+def test_rows_that_are_no_poses_disturb_nobody(sampler, panda):
+    pose = reachable(panda, 3)
+    position = pose.position.copy()
+    position[1] = np.nan
+    mixed = sampler.sample(Pose(position, pose.quaternion), 8)
+    assert np.isfinite(mixed).all()
+    np.testing.assert_array_equal(mixed[[0, 2]], sampler.sample(pose, 8)[[0, 2]])
+
+
+@pytest.mark.parametrize("n", [0, -3, 2.5])
+def test_a_count_that_is_none_is_refused(sampler, panda, n):
+    with pytest.raises(InvalidInputError, match="whole number of starts"):
+        sampler.sample(reachable(panda, 1), n)
+
+
+def test_mount_and_tool_are_taken_off(panda, network):
+    """The same arm on a mount and with a tool, asked for the same inner pose, gets the same starts."""
+    turn = Pose([0.3, -0.2, 0.1], [0.5, 0.5, -0.5, 0.5])
+    mounted = replace(
+        panda.chain,
+        T_base_first=turn.matrix() @ panda.chain.T_base_first,
+        T_last_tip=panda.chain.T_last_tip @ turn.matrix(),
+    )
+    pose = reachable(panda, 5)
+    for make in (lambda c: MeanFlowSampler(network, c), lambda c: LookupSampler(c, size=2000)):
+        expected = make(panda.chain).sample(pose, 6)
+        np.testing.assert_allclose(make(mounted).sample(turn @ pose @ turn, 6), expected, atol=1e-5)
+
+
+def test_uniform_starts_are_spread_evenly(panda):
+    q0 = UniformSampler(panda.chain).sample(reachable(panda, 1)[0], 1024)
+    unit = (q0 - panda.lower) / (panda.upper - panda.lower)
+    counts = np.array([np.histogram(unit[:, j], 32, (0, 1))[0] for j in range(7)])
+    assert (np.abs(counts - 32) <= 6).all()
+    assert len(np.unique(q0.round(9), axis=0)) == 1024
+
+
+def test_golden_steps_solve_their_equation():
+    for dim in (1, 2, 7):
+        g = 1 / golden_steps(dim)[0]
+        assert g ** (dim + 1) == pytest.approx(g + 1, abs=1e-12)
+
+
+def test_narrow_starts_begin_in_the_middle_and_widen(panda):
+    q0 = UniformSampler(panda.chain, narrow=True).sample(reachable(panda, 1)[0], 200)
+    middle, half = (panda.lower + panda.upper) / 2, (panda.upper - panda.lower) / 2
+    distance = np.abs((q0 - middle) / half).max(1)
+    assert distance[0] < 0.07 and distance[:16].max() < 0.3 and distance[100:].max() > 0.95
+
+
+def test_seeds_change_the_starts(panda, network):
+    pose = reachable(panda, 2)
+    for make in (
+        lambda s: UniformSampler(panda.chain, s),
+        lambda s: LookupSampler(panda.chain, s, size=500),
+        lambda s: MeanFlowSampler(network, panda.chain, s),
+    ):
+        np.testing.assert_array_equal(make(1).sample(pose, 4), make(1).sample(pose, 4))
+        assert not np.array_equal(make(1).sample(pose, 4), make(0).sample(pose, 4))
+
+
+def test_lookup_finds_near_poses_nearest_first(panda):
+    sampler = LookupSampler(panda.chain, size=20_000, rotation_weight=0.0)
+    pose = reachable(panda, 50)
+    q0 = sampler.sample(pose, 4)
+    targets = Pose(*(np.repeat(part[:, None], 4, 1) for part in (pose.position, pose.quaternion)))
+    # the distance is that of the last joint frame, which lies behind the flange by a fixed length
+    inner = [panda.chain.first_last(p)[0] for p in (targets, panda.forward_kinematics(q0))]
+    distance = np.linalg.norm(inner[0] - inner[1], axis=-1)
+    assert (np.diff(distance, axis=1) >= 0).all() and np.median(distance[:, 0]) < 0.05
+
+
+def test_lookup_weighs_the_orientation(panda):
+    pose = reachable(panda, 100)
+    angle = []
+    for weight in (0.0, None):
+        q0 = LookupSampler(panda.chain, size=20_000, rotation_weight=weight).sample(pose, 1)[:, 0]
+        angle.append(np.median(np.linalg.norm(pose_error(pose, panda.forward_kinematics(q0))[:, 3:], axis=1)))
+    assert angle[1] < 0.5 * angle[0]
+
+
+def test_lookup_cannot_give_more_than_it_has(panda):
+    with pytest.raises(InvalidInputError, match="the table has 10 configurations, 11 were asked for"):
+        LookupSampler(panda.chain, size=10).sample(reachable(panda, 1), 11)
+
+
+def test_the_table_of_noises_is_used_then_random_ones(panda, network):
+    sampler = MeanFlowSampler(network, panda.chain)
+    np.testing.assert_array_equal(sampler.noise(64), network.tensors["noise"][:64])
+    longer = sampler.noise(1500)
+    np.testing.assert_array_equal(longer[:1024], network.tensors["noise"])
+    assert longer.shape == (1500, 7) and abs(longer[1024:].std() - 1) < 0.1
+    assert sampler.sample(reachable(panda, 2), 1500).shape == (2, 1500, 7)
+
+
+def test_a_path_will_do(panda, network):
+    pose = reachable(panda, 2)
+    by_path = MeanFlowSampler(str(network.path), panda.chain).sample(pose, 3)
+    np.testing.assert_array_equal(by_path, MeanFlowSampler(network, panda.chain).sample(pose, 3))
+
+
+def test_a_network_of_another_arm_is_refused(panda, network):
+    with pytest.raises(CheckpointError, match="trained for another arm"):
+        MeanFlowSampler(network, replace(panda.chain, upper=panda.upper + 0.2))
