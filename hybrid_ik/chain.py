@@ -85,17 +85,17 @@ class Chain:
         """Number of joints."""
         return len(self.kinds)
 
-    @property
+    @cached_property
     def sample_lower(self) -> Array:
         """Lower end of the range that starts are drawn from: the limit, or -pi."""
         return np.where(np.isfinite(self.lower), self.lower, -np.pi)
 
-    @property
+    @cached_property
     def sample_upper(self) -> Array:
         """Upper end of the range that starts are drawn from: the limit, or pi."""
         return np.where(np.isfinite(self.upper), self.upper, np.pi)
 
-    @property
+    @cached_property
     def reach(self) -> float:
         """A bound [m] on how far the last joint frame can be from the first: link lengths, and strokes of slides."""
         stroke = np.maximum(np.abs(self.sample_lower), np.abs(self.sample_upper))
@@ -114,13 +114,16 @@ class Chain:
         # einsum, not a matrix product over the whole batch, whose rounding would depend on how many poses there are
         position: Array = np.einsum("ij,...j->...i", R_first_base, T_base_tip.position)
         position += np.einsum("...ij,j->...i", R_first_tip, T_tip_last[:3, 3]) + T_first_base[:3, 3]
-        return position, R_first_tip @ R_tip_last
+        R_first_last: Array = R_first_tip @ R_tip_last
+        return position, R_first_last
 
     @cached_property
     def _without_mount_and_tool(self) -> tuple[Array, Array]:
-        return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)
+        T_first_base: Array = np.linalg.inv(self.T_base_first)
+        T_tip_last: Array = np.linalg.inv(self.T_last_tip)
+        return T_first_base, T_tip_last
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the inner arm: links, kinds and limits; neither mount, tool nor names change it."""
         inner = {key: self.to_dict()[key] for key in ("T_link", "kinds", "lower", "upper")}

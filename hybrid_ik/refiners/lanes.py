@@ -14,11 +14,12 @@ from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner, best_of, clip_starts
 from hybrid_ik.result import IKResult, Status
 
-DAMPING, MAX_STEPS = 4, 10  # entries of the options, see `drivers`
+DAMPING, STEP, MAX_STEPS = 4, 9, 10  # entries of the options, see `drivers`
 # The joints nearest to a target out of reach are looked for with more steps, and with the damping of Sugihara
 # (2011): with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
 # the nearest joints to a target 3 m away 6.05 after 400 steps, 4.65 with 0.5 after 100; 1 and 2 are slower).
-PATIENCE, PATIENT_DAMPING = 10, 0.5
+# Steps shorter than AT_REST, in rad or m, end the search: towards a minimum that is not zero they shrink slowly.
+PATIENCE, PATIENT_DAMPING, AT_REST = 10, 0.5, 1e-5
 
 
 class LaneRefiner(Refiner):
@@ -62,6 +63,7 @@ class LaneRefiner(Refiner):
         patient = self._options.copy()
         patient[MAX_STEPS] = PATIENCE * self.config.max_iterations
         patient[DAMPING] = max(PATIENT_DAMPING, self.config.damping)
+        patient[STEP] = max(AT_REST, self.config.step_tolerance)
         starts = np.concatenate([found.q[..., None, :], q0], -2)
         flags = np.repeat(found.start_clipped, starts.shape[-2])
         rows = np.ascontiguousarray(starts).reshape(-1, 1, self.chain.dof)

@@ -137,7 +137,7 @@ class MujocoRefiner(RowRefiner):
 
         # The posture is one more spring, of weight rho: with the damping's mu |dq|^2 it makes mu |dq - pull|^2.
         if config.regularization > 0:
-            rho = config.regularization**2
+            rho: Array | float = config.regularization**2
             if config.regularization_mode == "exact":  # it fades with the damping, and rests in the last steps
                 rho *= mu if steps < config.pulled_steps else 0.0
             mu = mu + rho

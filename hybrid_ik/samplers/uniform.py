@@ -38,7 +38,7 @@ class UniformSampler:
         self._starts = self._make(4 * BLOCK)
 
     def sample(self, pose: Pose, n: int) -> Array:
-        """The first `n` starts, broadcast over the poses: `(*batch, n, dof)`; see `Sampler.sample`."""
+        """The first `n` starts, broadcast over a batch (read-only): `(*batch, n, dof)`; see `Sampler.sample`."""
         if check_count(n) > len(self._starts):
             self._starts = self._make(n)
         starts = self._starts[:n]
