@@ -118,10 +118,8 @@ class Chain:
         return position, R_first_last
 
     @cached_property
-    def _without_mount_and_tool(self) -> tuple[Array, Array]:
-        T_first_base: Array = np.linalg.inv(self.T_base_first)
-        T_tip_last: Array = np.linalg.inv(self.T_last_tip)
-        return T_first_base, T_tip_last
+    def _without_mount_and_tool(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,6 +11,8 @@ import pytest
 from hybrid_ik.resources import shipped_robots
 from hybrid_ik.robot import Robot
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch: test processes that share two cores do not split them again
+
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = Path(os.environ.get("HYBRID_IK_ROBOTS", ROOT.parent / "shared" / "robots"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -48,17 +49,18 @@ class NetworkConfig:
             raise InvalidInputError(f"network.dropout: expected a share in [0, 1), got {self.dropout}")
 
 
-class VelocityNetwork(nn.Module):
+class VelocityNetwork(nn.Module, ABC):
     """Base of the networks of u(z, r, t | condition), the mean velocity from time r to t at z.
 
     `forward` is `decode` after `modulate`. They are separate because the first needs to run only once per pose, and
     because nothing in it depends on time, so that derivatives in time need not pass through it.
     """
 
+    @abstractmethod
     def modulate(self, condition: Tensor) -> Tensor:
         """The pose's part: `(*batch, condition_size)` to `(*batch, n)`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, z: Tensor, r: Tensor, t: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
         """The part of each noise.
 
@@ -71,7 +73,6 @@ class VelocityNetwork(nn.Module):
         Returns:
             u `(*batch, dof)` and the features of the middle block `(*batch, width)`.
         """
-        raise NotImplementedError
 
     def forward(self, z: Tensor, r: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """u `(*batch, dof)` and features `(*batch, width)`; see `decode`."""
