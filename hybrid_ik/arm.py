@@ -56,6 +56,9 @@ def find_frame(model: mujoco.MjModel, name: str, role: str = "tip") -> Frame:
     body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
     if body >= 0:
         return Frame(name, body)
+    for body in range(model.nbody):
+        if name == _body_name(model, body):  # one without a name of its own
+            return Frame(name, body)
     raise RobotError(f"{role}: no site or body {name!r} in the model; {list_frames(model)}")
 
 

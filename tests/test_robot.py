@@ -304,3 +304,14 @@ def test_a_pickled_robot_is_the_same(panda):
     copy = pickle.loads(pickle.dumps(panda))
     assert repr(copy) == repr(panda) == "Robot('panda', dof=7, tip='flange', base='world')"
     assert (copy.jacobian(panda.home) == panda.jacobian(panda.home)).all()
+
+
+def test_a_tip_without_a_name_is_found_again():
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body><joint axis='0 0 1' range='-1 1'/><geom size='.1'/>"
+        "<body pos='.3 0 0'><joint axis='0 1 0' range='-1 1'/><geom size='.1'/></body></body></worldbody></mujoco>"
+    )
+    robot = Robot(model)
+    again = Robot(robot)
+    assert again.tip == robot.tip == "body#2"
+    np.testing.assert_array_equal(again.chain.T_last_tip, robot.chain.T_last_tip)
