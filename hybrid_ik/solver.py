@@ -82,6 +82,8 @@ class HybridSolver:
         chain = self.robot.chain
         endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
         self._period = np.where(endless, 2 * np.pi, 0.0)
+        radius = np.concatenate([[0.0], np.geomspace(*NEAR_SPREAD, NEAR_STARTS - 1)]) / np.sqrt(chain.dof)
+        self._around = np.random.default_rng(seed).normal(size=(NEAR_STARTS, chain.dof)) * radius[:, None]
 
     def solve(
         self,
@@ -142,7 +144,7 @@ class HybridSolver:
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
         rounds = (n_seeds,) if n_seeds else ONE_ANSWER_ROUNDS
         best = self.refiner.search(pose, self._one_sampler.sample(pose, rounds[0]))
-        if np.all(best.success):
+        if best.success.all():
             return best
         flat, best = pose.reshape(pose.valid.size), best.reshape(pose.valid.size)
         for tried, n in pairwise(rounds):
@@ -196,12 +198,8 @@ class HybridSolver:
 
     def _starts_near(self, near: Array) -> Array:
         """`near` (m, dof) itself, and starts around it that lie ever farther away: (m, NEAR_STARTS, dof)."""
-        rng = np.random.default_rng(0)
-        radius = np.concatenate([[0.0], np.geomspace(*NEAR_SPREAD, NEAR_STARTS - 1)])
-        around = near[:, None] + rng.normal(size=(NEAR_STARTS, self.robot.dof)) * radius[:, None] / np.sqrt(
-            self.robot.dof
-        )
-        around[:, 1:] = np.clip(around[:, 1:], self.robot.lower, self.robot.upper)
+        around = near[:, None] + self._around
+        around[:, 1:] = np.clip(around[:, 1:], self.robot.lower, self.robot.upper)  # `near` is flagged if it is outside
         return around
 
     def _nearest(self, results: IKResult, near: Array) -> IKResult:

@@ -72,6 +72,7 @@ def _module_source(chain: Chain, with_posture: bool) -> str:
         "import numpy as np",
         "from numba import njit",
         f"LANES, DOF, WITH_POSTURE = {LANES}, {chain.dof}, {with_posture}",
+        f"LOWER, UPPER = np.array({_literal(chain.lower)}), np.array({_literal(chain.upper)})",
         "CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)",
     ]
     compiled = f"@njit(fastmath={FASTMATH}, error_model='numpy', cache=True, nogil=True)"
@@ -79,6 +80,10 @@ def _module_source(chain: Chain, with_posture: bool) -> str:
     forward = program.record_forward(chain).source("forward", LANES)
     drivers = (Path(__file__).parent / "drivers.py").read_text().split(MARKER, 1)[1]
     return "\n".join([*head, compiled, step, compiled, forward, drivers, "COMPLETE = True\n"])
+
+
+def _literal(limits: Array) -> str:
+    return "[" + ", ".join(repr(float(x)).replace("inf", "np.inf") for x in limits) + "]"
 
 
 @cache  # of the sources as they were when this process first looked

@@ -13,6 +13,7 @@ from numba import njit
 LANES = 16
 DOF = 0
 WITH_POSTURE = False
+LOWER = UPPER = np.empty(0)
 CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)
 
 
@@ -42,7 +43,7 @@ O_TIP, O_WEIGHT, O_DAMPING, O_POSTURE = 0, 3, 4, 5
 O_POSITION, O_ORIENTATION, O_STEP, O_MAX_STEPS, O_PULLED_STEPS = 7, 8, 9, 10, 11
 
 # Columns: what a lane works on, and how far a row is.
-ROW, START, STEPS = 0, 1, 2
+ROW, START, STEPS, CLIPPED = 0, 1, 2, 3
 WINNER, TRIED = 0, 1
 
 SIGNATURE = "Tuple((f8[:,::1], f8[:,::1], i4[:,::1]))(f8[:,::1], i8, f8[:,:,::1], f8[::1], f8[::1], b1[::1])"
@@ -100,14 +101,20 @@ def prepare(w, options, wanted):
 
 
 @njit(nogil=True, cache=True)
-def fill(w, lane, target, start, options):
-    """Puts a problem into a lane."""
+def fill(w, lane, lanes, target, start, options):
+    """Puts a problem into a lane, its start moved onto the limits; says whether the start is of finite numbers."""
     if WITH_POSTURE:
         w[lane + LANES * (WANTED + DOF + 1)] = options[O_POSTURE + 1]
+    lanes[lane, STEPS], lanes[lane, CLIPPED] = 0, 0
     for i in range(DOF):
-        w[lane + LANES * i] = start[i]
+        if not np.isfinite(start[i]):
+            return False
+        w[lane + LANES * i] = min(max(start[i], LOWER[i]), UPPER[i])
+        if w[lane + LANES * i] != start[i]:
+            lanes[lane, CLIPPED] = 1
     for i in range(12):
         w[lane + LANES * (TARGET + i)] = target[i]
+    return True
 
 
 @njit(nogil=True, cache=True)
@@ -162,7 +169,7 @@ def keep_better(w, lane, lanes, status, rows, n_starts, options, cost, q, errors
     for i in range(DOF):
         q[row, i] = w[lane + LANES * i]
     errors[row, 0], errors[row, 1] = np.sqrt(square), angle
-    info[row, 0], info[row, 1], info[row, 2] = lanes[lane, STEPS], status, k
+    info[row, 0], info[row, 1], info[row, 2], info[row, 3] = lanes[lane, STEPS], status, k, lanes[lane, CLIPPED]
 
 
 @njit(nogil=True, cache=True)
@@ -186,31 +193,38 @@ def solve_rows(targets, group, starts, options, wanted, valid):
     them. Free lanes first take new rows; when there are none left, they take later starts of rows that others work on,
     and of several that converge the earliest start counts. So an answer does not depend on the company it is solved in.
 
+    Starts are moved onto the limits; those that are not of finite numbers are passed over.
+
     Returns:
-        q (rows, DOF); position and orientation error (rows, 2); steps, status and start (rows, 3). A row without an
-        answer holds the start that came nearest; an invalid row NaN.
+        q (rows, DOF); position and orientation error (rows, 2); steps, status, the start's number and whether it was
+        moved (rows, 4). A row without an answer holds the start that came nearest; an invalid one NaN.
     """
     n_rows, n_starts = len(valid), starts.shape[1]
-    q, errors, info = np.full((n_rows, DOF), np.nan), np.full((n_rows, 2), np.nan), np.zeros((n_rows, 3), np.int32)
+    q, errors, info = np.full((n_rows, DOF), np.nan), np.full((n_rows, 2), np.nan), np.zeros((n_rows, 4), np.int32)
     info[:, 1] = INVALID_INPUT
     rows, cost = np.zeros((n_rows, 2), np.int64), np.full(n_rows, np.inf)
     rows[:, WINNER] = n_starts
-    lanes = np.full((LANES, 3), -1)
+    lanes = np.full((LANES, 4), -1)
     w = np.zeros(SIZE * LANES)
     prepare(w, options, wanted)
     next_row = 0
     while True:
         working = False
         for lane in range(LANES):
-            if lanes[lane, ROW] < 0:
-                row, next_row = take_work(lanes, rows, n_starts, valid, next_row)
-                if row >= 0:
+            filled = lanes[lane, ROW] >= 0 and lanes[lane, STEPS] >= 0
+            while not filled:
+                if lanes[lane, ROW] < 0:
+                    row, next_row = take_work(lanes, rows, n_starts, valid, next_row)
+                    if row < 0:
+                        break
                     put_to_work(lanes, lane, rows, row)
-            row = lanes[lane, ROW]
-            if row >= 0 and lanes[lane, STEPS] < 0:
-                lanes[lane, STEPS] = 0
-                fill(w, lane, targets[row // group], starts[row if len(starts) > 1 else 0, lanes[lane, START]], options)
-            working = working or row >= 0
+                row, start = lanes[lane, ROW], lanes[lane, START]
+                filled = fill(
+                    w, lane, lanes, targets[row // group], starts[row if len(starts) > 1 else 0, start], options
+                )
+                if not filled:
+                    release(lanes, lane, STALLED, rows, n_starts)
+            working = working or filled
         if not working:
             return q, errors, info
         step(w)

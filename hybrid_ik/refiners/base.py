@@ -125,8 +125,8 @@ def best_of(results: IKResult, orientation_weight: float) -> IKResult:
     return flat[rows, index.ravel()].reshape(*index.shape)
 
 
-def clip_starts(chain: Chain, q0: Array, shape: tuple[int, ...]) -> tuple[Array, NDArray[np.bool_]]:
-    """Starts as contiguous float64 within the limits, and which of them were moved; wrong shapes are refused."""
+def check_starts(chain: Chain, q0: Array, shape: tuple[int, ...]) -> Array:
+    """Starts as contiguous float64 of shape `(*shape, n, dof)`; anything else is refused."""
     try:
         starts = np.require(q0, dtype=float, requirements=["C", "W"])  # the kernels take no read-only arrays
     except (TypeError, ValueError) as error:
@@ -136,8 +136,12 @@ def clip_starts(chain: Chain, q0: Array, shape: tuple[int, ...]) -> tuple[Array,
         raise InvalidInputError(
             f"starts: expected shape ({batch}n, {chain.dof}) for targets of shape {shape}, got {np.shape(q0)}"
         )
-    outside: NDArray[np.bool_] = np.any((starts < chain.lower) | (starts > chain.upper), axis=-1)
-    if outside.any():
-        clipped = np.clip(starts, chain.lower, chain.upper)
-        starts = np.where(np.isinf(starts), starts, clipped)  # infinity is no start that could be moved
-    return starts, outside
+    return starts
+
+
+def clip_starts(chain: Chain, starts: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Starts moved onto the limits, and which of them were; those that are not finite stay as they are."""
+    finite = np.isfinite(starts)
+    clipped = np.where(finite, np.clip(starts, chain.lower, chain.upper), starts)
+    moved: NDArray[np.bool_] = np.any((clipped != starts) & finite, axis=-1)
+    return clipped, moved

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import LANES, load_kernel
 from hybrid_ik.pose import Pose
-from hybrid_ik.refiners.base import Array, LMConfig, Refiner, best_of, clip_starts
+from hybrid_ik.refiners.base import Array, LMConfig, Refiner, best_of, check_starts
 from hybrid_ik.result import IKResult, Status
 
+CONVERGED = int(Status.CONVERGED)
 DAMPING, STEP, MAX_STEPS = 4, 9, 10  # entries of the options, see `drivers`
 # The joints nearest to a target out of reach are looked for with more steps, and with the damping of Sugihara
 # (2011): with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
@@ -40,58 +41,44 @@ class LaneRefiner(Refiner):
 
     def refine(self, target: Pose, q0: Array) -> IKResult:
         """See `Refiner.refine`."""
-        starts, outside = clip_starts(self.chain, q0, target.shape)
-        n = starts.shape[-2]
-        valid = np.isfinite(starts).all(-1) & target.valid[..., None]
-        rows = self._solve(target, n, starts.reshape(-1, 1, self.chain.dof), valid.reshape(-1), outside.reshape(-1))
-        return rows.reshape(*target.shape, n)
+        starts = check_starts(self.chain, q0, target.shape)
+        rows = starts.reshape(-1, 1, self.chain.dof)
+        return self._solve(target, rows, (*target.shape, starts.shape[-2]), self._options)
 
     def search(self, target: Pose, q0: Array) -> IKResult:
         """See `Refiner.search`."""
         q0 = _one_table(q0)
-        starts, outside = clip_starts(self.chain, q0, () if np.ndim(q0) == 2 else target.shape)
-        starts = starts.reshape(-1, *starts.shape[-2:])
-        finite = np.isfinite(starts).all((-1, -2))  # of one row of starts, or of one for each target
-        valid = np.logical_and(target.valid.reshape(-1), finite)
-        flags = np.broadcast_to(outside.any(-1), target.shape).reshape(-1)
-        return self._solve(target, 1, starts, valid, flags).reshape(*target.shape)
+        starts = check_starts(self.chain, q0, () if np.ndim(q0) == 2 else target.shape)
+        return self._solve(target, starts.reshape(-1, *starts.shape[-2:]), target.shape, self._options)
 
     def closest(self, target: Pose, found: IKResult, q0: Array) -> IKResult:
         """See `Refiner.closest`: `found` and the starts are followed until they come to rest."""
         if self.config.max_iterations == 0:
             return found
-        patient = self._options.copy()
-        patient[MAX_STEPS] = PATIENCE * self.config.max_iterations
-        patient[DAMPING] = max(PATIENT_DAMPING, self.config.damping)
-        patient[STEP] = max(AT_REST, self.config.step_tolerance)
+        options = self._options.copy()
+        options[MAX_STEPS] = PATIENCE * self.config.max_iterations
+        options[DAMPING] = max(PATIENT_DAMPING, self.config.damping)
+        options[STEP] = max(AT_REST, self.config.step_tolerance)
         starts = np.concatenate([found.q[..., None, :], q0], -2)
-        flags = np.repeat(found.start_clipped, starts.shape[-2])
-        rows = np.ascontiguousarray(starts).reshape(-1, 1, self.chain.dof)
-        followed = self._solve(target, starts.shape[-2], rows, np.ones(len(rows), bool), flags, patient)
-        return best_of(followed.reshape(*starts.shape[:-1]), self.config.orientation_weight)
+        rows = starts.reshape(-1, 1, self.chain.dof)
+        return best_of(self._solve(target, rows, starts.shape[:-1], options), self.config.orientation_weight)
 
-    def _solve(
-        self,
-        target: Pose,
-        group: int,
-        starts: Array,
-        valid: NDArray[np.bool_],
-        outside: NDArray[np.bool_],
-        options: Array | None = None,
-    ) -> IKResult:
+    def _solve(self, target: Pose, starts: Array, shape: tuple[int, ...], options: Array) -> IKResult:
+        """Results of this shape: a row for each target, or n of them where `shape` has one axis more."""
         targets = np.empty((target.valid.size, 12))
         position, quaternion = target.position.reshape(-1, 3), target.quaternion.reshape(-1, 4)
         self._kernel.target_rows(position, quaternion, self._mount_tool, targets)
-        q, errors, info = self._run(targets, group, starts, self._options if options is None else options, valid)
-        status = info[:, 1]
+        group = shape[-1] if len(shape) > len(target.shape) else 1
+        valid = target.valid.reshape(-1) if group == 1 else np.repeat(target.valid, group)
+        q, errors, info = self._run(targets, group, starts, options, valid)
         return IKResult(
-            q=q,
-            success=status == Status.CONVERGED,
-            status=status.astype(np.int8),
-            position_error=errors[:, 0],
-            orientation_error=errors[:, 1],
-            iterations=info[:, 0],
-            start_clipped=outside,
+            q=q.reshape(*shape, self.chain.dof),
+            success=(info[:, 1] == CONVERGED).reshape(shape)[()],
+            status=info[:, 1].astype(np.int8).reshape(shape)[()],
+            position_error=errors[:, 0].reshape(shape)[()],
+            orientation_error=errors[:, 1].reshape(shape)[()],
+            iterations=info[:, 0].reshape(shape)[()],
+            start_clipped=info[:, 3].astype(bool).reshape(shape)[()],
         )
 
     def _run(self, targets: Array, group: int, starts: Array, options: Array, valid: NDArray[np.bool_]) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.pose import Pose, pose_error
-from hybrid_ik.refiners.base import Array, LMConfig, Refiner, clip_starts
+from hybrid_ik.refiners.base import Array, LMConfig, Refiner, check_starts, clip_starts
 from hybrid_ik.result import IKResult, Status
 from hybrid_ik.robot import Robot
 
@@ -35,34 +35,36 @@ class RowRefiner(Refiner):
 
     def refine(self, target: Pose, q0: Array) -> IKResult:
         """`Refiner.refine`: `refine_rows` on the rows that are valid, judged."""
-        starts, outside = clip_starts(self.chain, q0, target.shape)
+        starts, moved = clip_starts(self.chain, check_starts(self.chain, q0, target.shape))
         n = starts.shape[-2]
-        valid = np.isfinite(starts).all(-1) & target.valid[..., None]
-        rows = np.flatnonzero(valid)
-        goals = target.reshape(-1)[rows // max(n, 1)]
-        claims = self.refine_rows(goals, starts.reshape(-1, self.chain.dof)[rows])
-        result = _invalid_rows(outside.reshape(-1), self.chain.dof)
-        _put(result, rows, judge(self.robot, goals, claims, self.config))
+        rows = np.flatnonzero(np.isfinite(starts).all(-1) & target.valid[..., None])
+        result = _invalid_rows(moved.size, self.chain.dof)
+        starts, moved = starts.reshape(-1, self.chain.dof)[rows], moved.reshape(-1)[rows]
+        _put(result, rows, self._refined(target.reshape(-1)[rows // max(n, 1)], starts, moved))
         return result.reshape(*target.shape, n)
 
     def search(self, target: Pose, q0: Array) -> IKResult:
         """`Refiner.search`, without the starts that come after one that converged."""
-        n_starts, dof = np.shape(q0)[-2:]
-        starts, outside = clip_starts(self.chain, np.broadcast_to(q0, (*target.shape, n_starts, dof)), target.shape)
-        starts = starts.reshape(-1, n_starts, dof)
+        table = np.broadcast_to(q0, (*target.shape, *np.shape(q0)[-2:]))
+        starts, moved = clip_starts(self.chain, check_starts(self.chain, table, target.shape))
+        starts, moved = starts.reshape(-1, *starts.shape[-2:]), moved.reshape(-1, moved.shape[-1])
         goals = target.reshape(-1)
-        result = _invalid_rows(outside.any(-1).reshape(-1), dof)
-        left = np.flatnonzero(target.valid.reshape(-1) & np.isfinite(starts).all((-1, -2)))
-        missed = np.full(len(goals), np.inf)
-        for k in range(n_starts):  # the k-th starts of the targets that no earlier start has reached
-            claims = self.refine_rows(goals[left], starts[left, k])
-            found = judge(self.robot, goals[left], claims, self.config)
+        finite: NDArray[np.bool_] = np.all(np.isfinite(starts), axis=-1)
+        result = _invalid_rows(len(goals), self.chain.dof)
+        missed, open_rows = np.full(len(goals), np.inf), target.valid.reshape(-1).copy()
+        for k in range(starts.shape[1]):  # the k-th starts of the targets that no earlier start has reached
+            rows = np.flatnonzero(open_rows & finite[:, k])
+            found = self._refined(goals[rows], starts[rows, k], moved[rows, k])
             cost = found.position_error**2 + (self.config.orientation_weight * found.orientation_error) ** 2
-            better = found.success | (cost < missed[left])
-            missed[left[better]] = cost[better]
-            _put(result, left[better], found[better])
-            left = left[~found.success]
+            better = found.success | (cost < missed[rows])
+            missed[rows[better]] = cost[better]
+            _put(result, rows[better], found[better])
+            open_rows[rows[found.success]] = False
         return result.reshape(*target.shape)
+
+    def _refined(self, target: Pose, q0: Array, moved: NDArray[np.bool_]) -> IKResult:
+        judged = judge(self.robot, target, self.refine_rows(target, q0), self.config)
+        return replace(judged, start_clipped=moved)
 
 
 def judge(robot: Robot, target: Pose, claims: Claims, config: LMConfig) -> IKResult:
@@ -88,8 +90,7 @@ def judge(robot: Robot, target: Pose, claims: Claims, config: LMConfig) -> IKRes
     return IKResult(q, success, status, position, angle, steps, np.zeros(len(q), dtype=bool))
 
 
-def _invalid_rows(start_clipped: NDArray[np.bool_], dof: int) -> IKResult:
-    m = len(start_clipped)
+def _invalid_rows(m: int, dof: int) -> IKResult:
     return IKResult(
         q=np.full((m, dof), np.nan),
         success=np.zeros(m, dtype=bool),
@@ -97,12 +98,10 @@ def _invalid_rows(start_clipped: NDArray[np.bool_], dof: int) -> IKResult:
         position_error=np.full(m, np.nan),
         orientation_error=np.full(m, np.nan),
         iterations=np.zeros(m, np.int32),
-        start_clipped=start_clipped.copy(),
+        start_clipped=np.zeros(m, dtype=bool),
     )
 
 
 def _put(result: IKResult, rows: NDArray[np.intp], other: IKResult) -> None:
-    """Writes rows into `result`, all but the flags of the starts."""
     for field in fields(IKResult):
-        if field.name != "start_clipped":
-            getattr(result, field.name)[rows] = getattr(other, field.name)
+        getattr(result, field.name)[rows] = getattr(other, field.name)
