@@ -17,6 +17,7 @@ sys.path.insert(0, str(BENCHMARKS))  # they are programs, and import one another
 import metrics  # noqa: E402
 import oracle  # noqa: E402
 import problems  # noqa: E402
+import readme  # noqa: E402
 import record  # noqa: E402
 
 LINE = np.stack([np.arange(0, 1.01, 0.1), np.zeros(11)], -1)  # 11 points on a line, 0.1 apart
@@ -162,3 +163,10 @@ def test_latency_runs_from_end_to_end(tmp_path):
     assert lines["its success at 1e-6 m, 1e-6 rad"]["met"] == "yes"
     assert lines["torch loaded by making a solver (1 = yes)"]["met"] == "yes"
     assert "import hybrid_ik" in lines and "goal" in printed
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results():
+    """`python benchmarks/readme.py` writes them."""
+    text, saved = readme.README.read_text(), record.RESULTS / "compare.json"
+    assert readme.filled(text, json.loads(saved.read_text())) == text
+    assert text.count("| network") >= 2

@@ -1,0 +1,107 @@
+"""Writes the measured tables of README.md from the saved results: `python benchmarks/readme.py`.
+
+Nobody types a number: the tables stand between marks, and a test compares them with the files they come from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from record import RESULTS
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def compare_table(result: dict[str, Any]) -> str:
+    """One answer, and sixteen, by every variant."""
+    lines = heading(
+        "random Panda poses", "n", "within 1 um", "one answer", "p99", "batch, poses/s", "of 16", "16 answers"
+    )
+    for row in result["rows"]:
+        one, many = row["one"], row["many"]
+        cells = [
+            row["label"],
+            f"{one['n_poses']}",
+            f"{100 * one['success']:.4g} %",
+            duration(one["seconds"]["median"]),
+            duration(one["seconds"]["p99"]),
+            f"{one['batch_poses_per_second']:,.0f}",
+            f"{many['distinct_mean']:.3g}",
+            duration(many["seconds"]["median"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", source(result)])
+
+
+def coverage_table(result: dict[str, Any]) -> str:
+    """What the starts of each sampler lead to."""
+    coverage = result["coverage"]
+    lines = heading(
+        "starts from",
+        "covered with 16 / 64 / 256",
+        "pieces touched",
+        "converged after 3 / 5 / 10 / 20 steps",
+        "proposing 64",
+    )
+    for row in coverage["rows"]:
+        starts = row["starts"].values()
+        steps = [row["success_after_steps"][k] for k in ("3", "5", "10", "20")]
+        cells = [
+            row["name"],
+            " / ".join(f"{entry['coverage']:.2f}" for entry in starts),
+            " / ".join(f"{entry['piece_recall']:.2f}" for entry in starts),
+            " / ".join(f"{share:.2f}" for share in steps),
+            duration(1e-3 * row["starts"]["64"]["propose_ms_per_pose"]) if row["name"] != "perfect" else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    oracle = coverage["oracle"]
+    note = (
+        f"{coverage['n_poses']} poses. The set is what {oracle['starts']:,} refined random starts a pose lead to, "
+        f"thinned to points {oracle['spacing']} rad apart; covered is what lies within 0.2 rad of an answer; `perfect` "
+        "draws from the set itself."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def heading(*names: str) -> list[str]:
+    """The first two lines of a table, numbers flush right."""
+    return [f"| {' | '.join(names)} |", "|---" + "|--:" * (len(names) - 1) + "|"]
+
+
+def source(result: dict[str, Any]) -> str:
+    """Where the numbers come from."""
+    machine, versions = result["machine"], result["versions"]
+    return (
+        f"One core of {machine['processor']}, one thread, Python {versions['python']}, MuJoCo {versions['mujoco']}; "
+        f"`{result['command']}` at commit {result['commit'][:10]}, {result['date']}; all of it in "
+        "[benchmarks/results/compare.json](benchmarks/results/compare.json)."
+    )
+
+
+def duration(seconds: float) -> str:
+    """With a unit that suits it."""
+    return f"{1e6 * seconds:.0f} us" if seconds < 1e-3 else f"{1e3 * seconds:.2g} ms"
+
+
+TABLES = {"compare table": compare_table, "coverage table": coverage_table}
+
+
+def filled(readme: str, result: dict[str, Any]) -> str:
+    """The text with every table between its marks, `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    for name, table in TABLES.items():
+        block = f"<!-- {name} -->\n{table(result)}\n<!-- end of {name} -->"
+        readme = re.sub(f"<!-- {name} -->\n.*?<!-- end of {name} -->", lambda _, b=block: b, readme, flags=re.DOTALL)
+    return readme
+
+
+def main() -> None:
+    """Reads the results, writes the file."""
+    result = json.loads((RESULTS / "compare.json").read_text())
+    README.write_text(filled(README.read_text(), result))
+
+
+if __name__ == "__main__":
+    main()
