@@ -100,13 +100,13 @@ class Pose:
 
     def rotation_matrix(self) -> Array:
         """Rotation matrices `(*batch, 3, 3)`; `mju_quat2Mat`."""
-        w, x, y, z = np.moveaxis(self.quaternion, -1, 0)
-        rows = [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-        return np.stack([np.stack(row, -1) for row in rows], -2)
+        products = 2 * self.quaternion[..., :, None] * self.quaternion[..., None, :]
+        R = np.empty((*self.shape, 3, 3))
+        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):  # of x, y, z, which stand behind w
+            xx, yz, wx = products[..., i + 1, i + 1], products[..., j + 1, k + 1], products[..., 0, i + 1]
+            R[..., i, i] = products[..., 0, 0] + xx - 1
+            R[..., j, k], R[..., k, j] = yz - wx, yz + wx
+        return R
 
     def matrix(self) -> Array:
         """Homogeneous matrices `(*batch, 4, 4)`."""

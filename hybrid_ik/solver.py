@@ -193,6 +193,8 @@ class HybridSolver:
             np.ascontiguousarray(candidates.q), candidates.success, cost, n, min_distance, self._period, near is None
         )
         chosen = candidates[np.arange(len(picks))[:, None], picks]
+        if (picks >= 0).all():
+            return chosen
         unfilled = _not_found(candidates.status, picks.shape, self.robot.dof)
         return chosen.with_rows(picks < 0, unfilled[picks < 0])
 
