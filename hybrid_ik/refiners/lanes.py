@@ -19,8 +19,9 @@ DAMPING, STEP, MAX_STEPS = 4, 9, 10  # entries of the options, see `drivers`
 # The joints nearest to a target out of reach are looked for with more steps, and with the damping of Sugihara
 # (2011): with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
 # the nearest joints to a target 3 m away 6.05 after 400 steps, 4.65 with 0.5 after 100; 1 and 2 are slower).
-# Steps shorter than AT_REST, in rad or m, end the search: towards a minimum that is not zero they shrink slowly.
-PATIENCE, PATIENT_DAMPING, AT_REST = 10, 0.5, 1e-5
+# Steps shorter than AT_REST, in rad or m, end the search: towards a minimum that is not zero they shrink slowly. With
+# 1e-3 99 % of poses out of reach come to rest, 0.002 % farther from the target than with 1e-5, where 56 % do.
+PATIENCE, PATIENT_DAMPING, AT_REST = 20, 0.5, 1e-3
 
 
 class LaneRefiner(Refiner):
