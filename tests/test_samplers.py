@@ -154,8 +154,15 @@ def test_lookup_cannot_give_more_than_it_has(panda):
         LookupSampler(panda.chain, size=10).sample(reachable(panda, 1), 11)
 
 
+def test_noises_are_scaled(panda, network):
+    plain, wide = (MeanFlowSampler(network, panda.chain, noise_scale=scale).noise(10) for scale in (1.0, 2.0))
+    np.testing.assert_array_equal(wide, 2 * plain)
+    with pytest.raises(InvalidInputError, match="noise_scale"):
+        MeanFlowSampler(network, panda.chain, noise_scale=0.0)
+
+
 def test_the_table_of_noises_is_used_then_random_ones(panda, network):
-    sampler = MeanFlowSampler(network, panda.chain)
+    sampler = MeanFlowSampler(network, panda.chain, noise_scale=1.0)
     np.testing.assert_array_equal(sampler.noise(64), network.tensors["noise"][:64])
     longer = sampler.noise(1500)
     np.testing.assert_array_equal(longer[:1024], network.tensors["noise"])
