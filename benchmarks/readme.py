@@ -12,6 +12,9 @@ from typing import Any
 
 from record import RESULTS
 
+from hybrid_ik.checkpoint import load_network
+from hybrid_ik.resources import asset_path
+
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
@@ -39,6 +42,7 @@ def compare_table(result: dict[str, Any]) -> str:
 def coverage_table(result: dict[str, Any]) -> str:
     """What the starts of each sampler lead to."""
     coverage = result["coverage"]
+    training = load_network(asset_path("networks", "panda.safetensors")).record
     lines = heading(
         "starts from",
         "covered with 16 / 64 / 256",
@@ -61,7 +65,8 @@ def coverage_table(result: dict[str, Any]) -> str:
     note = (
         f"{coverage['n_poses']} poses. The set is what {oracle['starts']:,} refined random starts a pose lead to, "
         f"thinned to points {oracle['spacing']} rad apart; covered is what lies within 0.2 rad of an answer; `perfect` "
-        "draws from the set itself."
+        f"draws from the set itself. The network was trained for {training['seconds'] / 60:.0f} minutes on "
+        f"{training['device'].replace('_', '-')} (`hybrid-ik info` shows its record)."
     )
     return "\n".join([*lines, "", note])
 
@@ -83,7 +88,9 @@ def source(result: dict[str, Any]) -> str:
 
 def duration(seconds: float) -> str:
     """With a unit that suits it."""
-    return f"{1e6 * seconds:.0f} us" if seconds < 1e-3 else f"{1e3 * seconds:.2g} ms"
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.2g} us" if seconds < 1e-5 else f"{1e6 * seconds:.0f} us"
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 TABLES = {"compare table": compare_table, "coverage table": coverage_table}
