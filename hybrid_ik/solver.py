@@ -102,8 +102,8 @@ class HybridSolver:
                 the arm can do, and come in the order of their distance from the joint limits, the farthest first;
                 with `near`, the nearest ones come, nearest first.
             near: joints `(dof,)` or `(*batch, dof)` to stay close to. They are tried first.
-            n_seeds: starts tried for each pose. By default up to 256 for one answer, 4 for each of many but at least
-                64, and up to eight times as many for poses that lack answers.
+            n_seeds: starts tried for each pose. By default up to 256 for one answer; for many, 4 for each but at least
+                64, and up to eight times as many where answers are lacking.
             min_distance: two answers are distinct if they differ by this much [rad, or m], Euclidean.
 
         Returns:
@@ -138,7 +138,9 @@ class HybridSolver:
         if n_solutions is None:
             return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
         flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
-        many = self._solve_many(flat, n_solutions, rows, n_seeds or max(64, 4 * n_solutions), min_distance)
+        first = n_seeds or max(64, 4 * n_solutions)
+        last = n_seeds or first * 2**MANY_ROUNDS
+        many = self._solve_many(flat, n_solutions, rows, first, last, min_distance)
         return many.reshape(*pose.shape, n_solutions)
 
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
@@ -173,17 +175,18 @@ class HybridSolver:
         return nearest.reshape(*pose.shape)
 
     def _solve_many(
-        self, pose: Pose, n_solutions: int, near: Array | None, n_seeds: int, min_distance: float
+        self, pose: Pose, n_solutions: int, near: Array | None, n_seeds: int, most_seeds: int, min_distance: float
     ) -> IKResult:
+        """Distinct answers from `n_seeds` starts; where they are too few, from twice as many, up to `most_seeds`."""
         q0 = self.sampler.sample(pose, n_seeds)
         if near is not None:
             q0 = np.concatenate([self._starts_near(near), q0], 1)
         candidates = self.refiner.refine(pose, q0)
         chosen = self._choose(candidates, n_solutions, near, min_distance)
         lacking = ~chosen.success.all(-1) & pose.valid
-        if lacking.any() and n_seeds < max(64, 4 * n_solutions) * 2**MANY_ROUNDS:
+        if lacking.any() and n_seeds < most_seeds:
             rest = None if near is None else near[lacking]
-            more = self._solve_many(pose[lacking], n_solutions, rest, 2 * n_seeds, min_distance)
+            more = self._solve_many(pose[lacking], n_solutions, rest, 2 * n_seeds, most_seeds, min_distance)
             chosen = chosen.with_rows(lacking, more)
         return chosen
 

@@ -307,3 +307,12 @@ def test_large_batches_are_worked_on_in_chunks(monkeypatch, panda):
         with monkeypatch.context() as patch:
             patch.setattr("hybrid_ik.solver.CHUNK", 7)
             np.testing.assert_array_equal(panda.solve(pose, **arguments).q, whole.q)
+
+
+def test_no_more_seeds_are_tried_than_asked_for(monkeypatch, random_starts):
+    pose, asked = reachable(random_starts.robot, 1)[0], []
+    sample = random_starts.sampler.sample
+    monkeypatch.setattr(random_starts.sampler, "sample", lambda pose, n: asked.append(n) or sample(pose, n))
+    random_starts.solve(pose, n_solutions=200, n_seeds=30)
+    random_starts.solve(pose, n_solutions=200)
+    assert asked == [30, 800, 1600, 3200, 6400]
