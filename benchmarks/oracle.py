@@ -2,8 +2,9 @@
 
 What it cannot do: starts are uniform over the joint ranges, so a piece that attracts fewer than about one start in
 `N_STARTS` is missed, by the oracle and so by every row that is measured against it. Two pieces that pass each other
-within `LINK` count as one, and one that few starts reach may fall apart into several (with 20,000 starts it happens to
-one Panda pose in four, with 80,000 hardly ever). Points are even in space to about `SPACING`, not along the curve.
+within `LINK` count as one, and one that few starts reach may fall apart into several: seen on some of 12 Panda poses
+with 20,000 starts, while with 80,000 the counts were stable. Points are even in space to about `SPACING`, not along the
+curve.
 """
 
 from __future__ import annotations

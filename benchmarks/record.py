@@ -10,12 +10,13 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from hybrid_ik.checkpoint import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -60,12 +61,7 @@ def record() -> dict[str, Any]:
 
 def write_json(path: Path, data: Any) -> None:
     """The whole file or none of it; what is not finite becomes null, as JSON has no word for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    write_atomically(path, (json.dumps(_plain(data), indent=1, allow_nan=False) + "\n").encode())
 
 
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:

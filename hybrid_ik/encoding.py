@@ -15,6 +15,7 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.pose import quaternion_from_matrix
 
 Encoding = Literal["rotation6d", "quaternion"]
+TIME_FREQUENCIES = (0.5 * np.pi, np.pi, 2.0 * np.pi)  # higher ones let du/dt grow until training diverges
 CONDITION_SIZE: dict[Encoding, int] = {"rotation6d": 9, "quaternion": 7}
 
 

@@ -52,4 +52,8 @@ def test_the_wheel_solves_in_an_environment_of_its_own(wheel, tmp_path):
     site = Path(sysconfig.get_path("purelib", vars={"base": str(tmp_path), "platbase": str(tmp_path)}))
     zipfile.ZipFile(wheel).extractall(site)
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    subprocess.run([python, "-c", SOLVE], check=True, cwd=tmp_path, timeout=300, env={"HOME": str(Path.home())})
+    environment = {"HOME": str(Path.home())}
+    done = subprocess.run(
+        [python, "-c", SOLVE], cwd=tmp_path, timeout=300, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

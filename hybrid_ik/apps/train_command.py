@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import numpy as np
 import tyro
 
 from hybrid_ik.learning.data import ValidationSet
 from hybrid_ik.learning.training import NETWORK_FILE, TrainConfig, train
 from hybrid_ik.robot import Robot
-
-VALIDATION_POSES = 1000
-VALIDATION_SEED = 2_000_003
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def exact_validation(robot: Robot, n: int = VALIDATION_POSES, seed: int = VALIDATION_SEED) -> ValidationSet:
-    """Poses of random joints by MuJoCo itself, the same every time."""
-    chain = robot.chain
-    q = np.random.default_rng(seed).uniform(chain.sample_lower, chain.sample_upper, (n, chain.dof))
-    return ValidationSet(q, *chain.first_last(robot.forward_kinematics(q)))
+def exact_validation(robot: Robot) -> ValidationSet:
+    """The joints of `ValidationSet.from_chain`, with their poses by MuJoCo itself."""
+    q = ValidationSet.from_chain(robot.chain).q
+    return ValidationSet(q, *robot.chain.first_last(robot.forward_kinematics(q)))

@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
+from hybrid_ik.checkpoint import write_atomically
+from hybrid_ik.result import Status
 
 logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -45,7 +46,7 @@ def load_kernel(chain: Chain, with_posture: bool = False) -> ModuleType:
                 file.unlink(missing_ok=True)
         if kernel not in sys.modules:
             logger.info("compiling the kernel of a %d-joint arm; this is done once", chain.dof)
-            _write_atomically(path, _module_source(chain, with_posture))
+            write_atomically(path, _module_source(chain, with_posture).encode())
             _import(kernel, path)
     return sys.modules[kernel]
 
@@ -73,7 +74,7 @@ def _module_source(chain: Chain, with_posture: bool) -> str:
         "from numba import njit",
         f"LANES, DOF, WITH_POSTURE = {LANES}, {chain.dof}, {with_posture}",
         f"LOWER, UPPER = np.array({_literal(chain.lower)}), np.array({_literal(chain.upper)})",
-        "CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)",
+        *(f"{status.name} = {int(status)}" for status in Status),
     ]
     compiled = f"@njit(fastmath={FASTMATH}, error_model='numpy', cache=True, nogil=True)"
     step = program.record_step(chain, with_posture).source("step", LANES)
@@ -91,13 +92,6 @@ def _package_hash() -> str:
     here = Path(__file__).parent
     files = [here / "cpu.py", here / "drivers.py", here / "program.py", here.parent / "kinematics.py"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def _write_atomically(path: Path, source: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(source)
-    os.replace(file.name, path)
 
 
 def _import(name: str, path: Path) -> None:

@@ -62,7 +62,7 @@ class ValidationSet:
 
     @classmethod
     def from_chain(cls, chain: Chain, n: int = 1000, seed: int = 2_000_003) -> ValidationSet:
-        """Poses of `n` random configurations, by the chain's own mathematics."""
+        """Poses of `n` random configurations, the same every time, by the chain's own mathematics."""
         q = np.random.default_rng(seed).uniform(chain.sample_lower, chain.sample_upper, (n, chain.dof))
         return cls(q, *exact_poses(chain, q))
 
@@ -89,7 +89,7 @@ def exact_poses(chain: Chain, q: Array) -> tuple[Array, Array]:
         from hybrid_ik.kernels.cpu import forward_kinematics as compiled_kinematics
 
         return compiled_kinematics(chain, q)
-    except ImportError:
+    except ImportError:  # no numba: a kernel asks for it only when it is loaded
         return inner_poses(chain, q)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,10 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hybrid_ik.encoding import CONDITION_SIZE, Encoding
+from hybrid_ik.encoding import CONDITION_SIZE, TIME_FREQUENCIES, Encoding
 from hybrid_ik.errors import InvalidInputError
 
-TIME_FREQUENCIES = (0.5 * math.pi, math.pi, 2.0 * math.pi)  # higher ones let du/dt grow until training diverges
 TIME_SIZE = 2 * (1 + 2 * len(TIME_FREQUENCIES))
 
 

@@ -15,7 +15,6 @@ from hybrid_ik.refiners.base import Array, LMConfig, Refiner, best_of, check_sta
 from hybrid_ik.result import IKResult, Status
 
 CONVERGED = int(Status.CONVERGED)
-DAMPING, STEP, MAX_STEPS = 4, 9, 10  # entries of the options, see `drivers`
 # The joints nearest to a target out of reach are looked for with more steps, and with the damping of Sugihara
 # (2011): with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
 # the nearest joints to a target 3 m away 6.05 after 400 steps, 4.65 with 0.5 after 100; 1 and 2 are slower).
@@ -56,10 +55,10 @@ class LaneRefiner(Refiner):
         """See `Refiner.closest`: `found` and the starts are followed until they come to rest."""
         if self.config.max_iterations == 0:
             return found
-        options = self._options.copy()
-        options[MAX_STEPS] = PATIENCE * self.config.max_iterations
-        options[DAMPING] = max(PATIENT_DAMPING, self.config.damping)
-        options[STEP] = max(AT_REST, self.config.step_tolerance)
+        options, at = self._options.copy(), self._kernel
+        options[at.O_MAX_STEPS] = PATIENCE * self.config.max_iterations
+        options[at.O_DAMPING] = max(PATIENT_DAMPING, self.config.damping)
+        options[at.O_STEP] = max(AT_REST, self.config.step_tolerance)
         starts = np.concatenate([found.q[..., None, :], q0], -2)
         rows = starts.reshape(-1, 1, self.chain.dof)
         return best_of(self._solve(target, rows, starts.shape[:-1], options), self.config.orientation_weight)

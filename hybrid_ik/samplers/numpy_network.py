@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.checkpoint import NetworkFile
+from hybrid_ik.encoding import TIME_FREQUENCIES
 from hybrid_ik.errors import CheckpointError
 
 Floats = NDArray[Any]  # float32; numpy's stubs widen it at every constant
 Tensors = dict[str, NDArray[Any]]
 
 LAYER_NORM_EPSILON = BATCH_NORM_EPSILON = 1e-5  # torch's defaults
-TIME_FREQUENCIES = (0.5 * np.pi, np.pi, 2.0 * np.pi)
 
 
 class NumpyNetwork(Protocol):
