@@ -10,7 +10,7 @@ import torch
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile
-from hybrid_ik.encoding import denormalise_joints, encode_pose, normalise_joints
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import CheckpointError, InvalidInputError
 from hybrid_ik.learning.data import PairStream, ValidationSet, exact_poses, inner_poses, inner_poses_torch
 from hybrid_ik.learning.measures import one_step_samples
@@ -21,16 +21,17 @@ from hybrid_ik.samplers import numpy_network as twin
 OPTIONS = [
     {"architecture": a, "norm": n, "activation": f, "encoding": e, "depth": d}
     for a, n, f, e, d in product(
-        ["modulated", "residual"], ["none", "layer", "batch"], ["silu", "gelu"], ["rotation6d", "quaternion"], [1, 3]
+        ["modulated", "residual"], ["none", "layer", "batch"], ["silu", "gelu"], ["invariant", "quaternion"], [1, 3]
     )
-    if (e == "rotation6d" or f == "silu") and (d == 3 or n == "none")
+    if (e == "invariant" or f == "silu") and (d == 3 or n == "none")
 ]
 
 
 def network_file(chain: Chain, config: NetworkConfig, mode: str = "meanflow") -> tuple[NetworkFile, torch.nn.Module]:
     """A network with weights as after some training: norms and their statistics away from 1 and 0."""
     torch.manual_seed(1)
-    network = build_network(config, chain.dof)
+    encoder = Encoder(chain, config.encoding)
+    network = build_network(config, encoder.n_joints, encoder.n_features)
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():
@@ -46,8 +47,9 @@ def test_the_numpy_twin_gives_the_same_samples(panda, options, mode):
     config = NetworkConfig(width=24, trunk_width=20, trunk_depth=2, dropout=0.3, **options)
     file, network = network_file(panda.chain, config, mode)
     poses = ValidationSet.from_chain(panda.chain, 6)
-    condition = encode_pose(poses.position, poses.rotation, panda.chain.reach, config.encoding)
-    noise = np.random.default_rng(0).standard_normal((9, 7)).astype(np.float32)
+    encoder = Encoder(panda.chain, config.encoding)
+    condition = encoder.encode(poses.position, poses.rotation)
+    noise = np.random.default_rng(0).standard_normal((9, encoder.n_joints)).astype(np.float32)
     numpy_twin = twin.numpy_network(file)
     u = numpy_twin.velocity(numpy_twin.project(noise), numpy_twin.modulate(condition[:, None]))
     final_time = 0.0 if mode == "meanflow" else 1.0
@@ -72,7 +74,7 @@ def test_a_network_file_that_lacks_a_weight_is_refused(panda):
 
 @pytest.mark.parametrize("architecture", ["modulated", "residual"])
 def test_shapes_and_the_pose_part_run_once(architecture):
-    network = build_network(NetworkConfig(architecture=architecture, width=12, trunk_width=10), dof=5)
+    network = build_network(NetworkConfig(architecture=architecture, width=12, trunk_width=10), 5, 9)
     z, r, t, condition = torch.zeros(4, 3, 5), torch.zeros(4, 3), torch.ones(4, 3), torch.randn(4, 1, 9)
     u, features = network(z, r, t, condition)
     assert u.shape == (4, 3, 5) and features.shape == (4, 3, 12)
@@ -82,7 +84,7 @@ def test_shapes_and_the_pose_part_run_once(architecture):
 
 def test_dropout_and_batch_statistics_work_in_training_only():
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(width=16, trunk_width=8, dropout=0.5, norm="batch"), dof=3)
+    network = build_network(NetworkConfig(width=16, trunk_width=8, dropout=0.5, norm="batch"), 3, 9)
     arguments = torch.randn(4, 2, 3), torch.zeros(4, 2), torch.ones(4, 2), torch.randn(4, 1, 9)
     assert not torch.equal(network(*arguments)[0], network(*arguments)[0])
     network.eval()
@@ -97,36 +99,17 @@ def test_options_out_of_range_are_refused(options):
         NetworkConfig(**options)
 
 
-def test_joints_and_back(robot):
-    chain = robot.chain
-    assert normalise_joints(chain, chain.sample_lower) == pytest.approx(-1)
-    assert normalise_joints(chain, chain.sample_upper) == pytest.approx(1)
-    q = np.random.default_rng(0).uniform(chain.sample_lower, chain.sample_upper, (3, 2, chain.dof))
-    np.testing.assert_allclose(denormalise_joints(chain, normalise_joints(chain, q)), q, atol=1e-14)
-
-
-def test_poses_are_encoded_near_one_and_without_double_cover(panda):
-    poses = ValidationSet.from_chain(panda.chain, 500)
-    flat = encode_pose(poses.position, poses.rotation, panda.chain.reach, "rotation6d")
-    assert flat.shape == (500, 9) and flat.dtype == np.float32 and np.abs(flat).max() <= 1
-    np.testing.assert_allclose(flat[:, 3:6], poses.rotation[:, :, 0], atol=1e-6)
-    turned = encode_pose(poses.position, poses.rotation, panda.chain.reach, "quaternion")
-    assert turned.shape == (500, 7) and (turned[:, 3] >= 0).all()
-    np.testing.assert_allclose(np.linalg.norm(turned[:, 3:], axis=1), 1, atol=1e-6)
-    one = encode_pose(poses.position[0], poses.rotation[0], panda.chain.reach, "quaternion")
-    np.testing.assert_array_equal(one, turned[0])
-
-
 @pytest.mark.parametrize("encoding", ["rotation6d", "quaternion"])
 def test_the_stream_gives_joints_and_their_exact_poses(panda, encoding):
     chain = panda.chain
-    stream = PairStream(chain, encoding, torch.Generator().manual_seed(3))
+    encoder = Encoder(chain, encoding)
+    stream = PairStream(encoder, torch.Generator().manual_seed(3))
     x, condition = stream.next_batch(300)
     assert x.dtype == condition.dtype == torch.float32 and x.shape == (300, 7)
-    q = denormalise_joints(chain, x.double().numpy())
+    q = encoder.denormalise(x.double().numpy())
     position, rotation = chain.first_last(panda.forward_kinematics(q))
-    np.testing.assert_allclose(condition.numpy(), encode_pose(position, rotation, chain.reach, encoding), atol=3e-6)
-    again, _ = PairStream(chain, encoding, torch.Generator().manual_seed(3)).next_batch(300)
+    np.testing.assert_allclose(condition.numpy(), encoder.encode(position, rotation), atol=3e-6)
+    again, _ = PairStream(encoder, torch.Generator().manual_seed(3)).next_batch(300)
     assert torch.equal(x, again) and not torch.equal(x, stream.next_batch(300)[0])
 
 
@@ -143,7 +126,7 @@ def test_without_numba_the_stream_still_runs(panda, monkeypatch):
         raise ImportError("No module named 'numba'")
 
     monkeypatch.setattr("hybrid_ik.kernels.cpu.forward_kinematics", no_numba)
-    x, condition = PairStream(panda.chain, "rotation6d", torch.Generator().manual_seed(3)).next_batch(10)
+    x, condition = PairStream(Encoder(panda.chain, "rotation6d"), torch.Generator().manual_seed(3)).next_batch(10)
     assert torch.isfinite(x).all() and torch.isfinite(condition).all()
 
 

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from hybrid_ik.checkpoint import load_network, save_network
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import CheckpointError, InvalidInputError
+from hybrid_ik.kernels.cpu import forward_kinematics
+from hybrid_ik.kernels.outer import use_spares
 from hybrid_ik.learning.networks import NetworkConfig, build_network
 from hybrid_ik.learning.training import noise_table
 from hybrid_ik.pose import Pose, pose_error
@@ -26,10 +29,10 @@ def network(panda, tmp_path_factory):
     """An untrained network of the Panda: nothing here depends on what it has learned."""
     torch.manual_seed(0)
     config = NetworkConfig(width=32, trunk_width=32)
-    weights = {name: value.detach().numpy() for name, value in build_network(config, 7).state_dict().items()}
+    weights = {name: value.detach().numpy() for name, value in build_network(config, 5, 5).state_dict().items()}
     path = tmp_path_factory.mktemp("networks") / "panda.safetensors"
     options = {**asdict(config), "mode": "meanflow"}
-    tensors = {**weights, "noise": noise_table(7).numpy()}
+    tensors = {**weights, "noise": noise_table(5).numpy()}
     save_network(path, tensors, kind="meanflow", chain=panda.chain, options=options, record={})
     return load_network(path)
 
@@ -166,7 +169,7 @@ def test_the_table_of_noises_is_used_then_random_ones(panda, network):
     np.testing.assert_array_equal(sampler.noise(64), network.tensors["noise"][:64])
     longer = sampler.noise(1500)
     np.testing.assert_array_equal(longer[:1024], network.tensors["noise"])
-    assert longer.shape == (1500, 7) and abs(longer[1024:].std() - 1) < 0.1
+    assert longer.shape == (1500, 5) and abs(longer[1024:].std() - 1) < 0.1
     assert sampler.sample(reachable(panda, 2), 1500).shape == (2, 1500, 7)
 
 
@@ -179,3 +182,31 @@ def test_a_path_will_do(panda, network):
 def test_a_network_of_another_arm_is_refused(panda, network):
     with pytest.raises(CheckpointError, match="trained for another arm"):
         MeanFlowSampler(network, replace(panda.chain, upper=panda.upper + 0.2))
+
+
+def test_the_outer_joints_by_the_kernel_are_those_of_the_encoder(panda, network):
+    sampler, encoder = MeanFlowSampler(network, panda.chain), Encoder(panda.chain, "invariant")
+    position, rotation = panda.chain.first_last(reachable(panda, 20))
+    q = np.zeros((20, 8, 7))
+    q[..., 1:-1] = np.random.default_rng(0).uniform(panda.lower, panda.upper, (20, 8, 7))[..., 1:-1]
+    expected = encoder.complete(
+        q[..., encoder.proposed], position, rotation, lambda q: forward_kinematics(panda.chain, q)
+    )
+    sampler._complete(q, np.concatenate([position, rotation.reshape(-1, 9)], 1), 8)
+    np.testing.assert_allclose(q, expected, rtol=0, atol=1e-12)
+
+
+def test_a_spare_takes_the_place_of_the_first_start_outside():
+    q = np.arange(7.0)[None, :, None].copy()
+    use_spares(q, np.array([[True, False, False, True, False, True, False]]), 5)
+    assert q[0, :5, 0].tolist() == [0, 5, 2, 3, 4]  # the second spare is outside itself
+
+
+def test_fewer_starts_are_outside_with_spares(panda, network):
+    sampler, pose = MeanFlowSampler(network, panda.chain), reachable(panda, 50)
+    with_spares = sampler.sample(pose, 64)
+    sampler._n_spares = lambda n: 0
+    sampler._prepared = sampler._prepare(64)
+    without = sampler.sample(pose, 64)
+    share = lambda q: ((q == panda.lower) | (q == panda.upper))[..., [0, -1]].any(-1).mean()  # noqa: E731
+    assert 0.05 < share(without) and share(with_spares) < 0.7 * share(without)

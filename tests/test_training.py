@@ -80,7 +80,7 @@ def test_a_run_writes_network_state_and_log(arm, config):
         "state.safetensors",
     ]
     assert file.kind == "meanflow" and file.chain.matches(arm) and file.options["mode"] == "meanflow"
-    assert file.tensors["noise"].shape == (1024, 3)
+    assert file.tensors["noise"].shape == (1024, 2)
     assert all(value.dtype == np.float32 for value in file.tensors.values())
     record = file.record
     assert record["steps"] == 40 and record["seconds"] > 0 and "CPU" in record["device"]

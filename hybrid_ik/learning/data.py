@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.encoding import Encoding, encode_pose, normalise_joints
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.kinematics import NumpyMath, forward_kinematics
 from hybrid_ik.learning.torch_math import TorchMath
 
@@ -21,32 +21,32 @@ class PairStream:
     """Endless pairs (normalised joints, encoded pose), the joints uniform over the chain's sample range.
 
     Args:
-        chain: the arm.
-        encoding: how poses are encoded.
+        encoder: the arm, and how its poses and joints are told.
         generator: source of the joints, on the device the pairs are wanted on; its state is the stream's whole state.
     """
 
-    def __init__(self, chain: Chain, encoding: Encoding, generator: torch.Generator) -> None:
-        self.chain, self.encoding, self.generator = chain, encoding, generator
+    def __init__(self, encoder: Encoder, generator: torch.Generator) -> None:
+        self.encoder, self.generator = encoder, generator
+        self.chain = chain = encoder.chain
         self.device = generator.device
         self._lower = torch.as_tensor(chain.sample_lower, device=self.device)
         self._range = torch.as_tensor(chain.sample_upper - chain.sample_lower, device=self.device)
 
     def next_batch(self, n: int) -> tuple[Tensor, Tensor]:
-        """Normalised joints `(n, dof)` in [-1, 1] and conditions `(n, condition_size)`, float32, on the device."""
+        """Normalised joints `(n, n_joints)` in [-1, 1] and conditions `(n, n_features)`, float32, on the device."""
         unit = torch.rand((n, self.chain.dof), generator=self.generator, device=self.device, dtype=torch.float64)
         q = self._lower + unit * self._range
-        return (2.0 * unit - 1.0).float(), self._conditions(q)
+        return (2.0 * unit[:, self.encoder.proposed] - 1.0).float(), self._conditions(q)
 
     def _conditions(self, q: Tensor) -> Tensor:
         if self.device.type == "cpu":
             position, rotation = exact_poses(self.chain, q.numpy())
-            return torch.from_numpy(encode_pose(position, rotation, self.chain.reach, self.encoding))
+            return torch.from_numpy(self.encoder.encode(position, rotation))
         p, R = inner_poses_torch(self.chain, q)
-        if self.encoding == "quaternion":  # the one encoding with branches stays in numpy
-            condition = encode_pose(p.cpu().numpy(), R.cpu().numpy(), self.chain.reach, "quaternion")
-            return torch.from_numpy(condition).to(self.device)
-        return torch.cat([p / self.chain.reach, R[..., :, 0], R[..., :, 1]], -1).float()
+        if self.encoder.encoding == "quaternion":  # the one encoding with branches stays in numpy
+            return torch.from_numpy(self.encoder.encode(p.cpu().numpy(), R.cpu().numpy())).to(self.device)
+        rows = [row.unbind(-1) for row in R.unbind(-2)]
+        return torch.stack(self.encoder.features(p.unbind(-1), rows), -1).float()
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ class ValidationSet:
         q = np.random.default_rng(seed).uniform(chain.sample_lower, chain.sample_upper, (n, chain.dof))
         return cls(q, *exact_poses(chain, q))
 
-    def batch(self, chain: Chain, encoding: Encoding) -> tuple[Tensor, Tensor]:
+    def batch(self, encoder: Encoder) -> tuple[Tensor, Tensor]:
         """Normalised joints and conditions of all poses, as `PairStream.next_batch` gives them."""
-        x = torch.from_numpy(normalise_joints(chain, self.q).astype(np.float32))
-        return x, torch.from_numpy(encode_pose(self.position, self.rotation, chain.reach, encoding))
+        x = torch.from_numpy(encoder.normalise(self.q).astype(np.float32))
+        return x, torch.from_numpy(encoder.encode(self.position, self.rotation))
 
 
 def inner_poses(chain: Chain, q: Array) -> tuple[Array, Array]:

@@ -111,8 +111,8 @@ def meanflow_loss(
 
     Args:
         network: u(z, r, t | condition).
-        x: `(n_poses, dof)` normalised joints.
-        condition: `(n_poses, condition_size)`.
+        x: `(n_poses, n_joints)` normalised joints.
+        condition: `(n_poses, n_features)`.
         n_noises: noises (and times) drawn for each pose; the pose's part of the network runs once for all of them.
         config: the loss's options.
         generator: source of noises and times.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.encoding import Encoding, denormalise_joints
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.learning.data import ValidationSet, exact_poses
 from hybrid_ik.learning.networks import VelocityNetwork
 from hybrid_ik.pose import quaternion_from_matrix, rotation_vector
@@ -22,7 +22,7 @@ POSES_AT_ONCE = 250
 
 @dataclass(frozen=True)
 class RawMeasures:
-    """Errors of raw one-step samples at full noise, by forward kinematics, before any clipping."""
+    """Errors of raw one-step samples at full noise, by forward kinematics; joints beyond limits lie on them."""
 
     position_median: float
     """Median distance from the target [m]."""
@@ -31,7 +31,7 @@ class RawMeasures:
     share_in_basin: float
     """Share of samples within 45 mm and 7 degrees."""
     share_outside_limits: float
-    """Share of samples with a joint beyond its limits."""
+    """Share of samples with a joint on one of its limits, which is where those beyond are moved."""
 
 
 def one_step_samples(network: VelocityNetwork, noise: Tensor, condition: Tensor, final_time: float = 0.0) -> Tensor:
@@ -39,12 +39,12 @@ def one_step_samples(network: VelocityNetwork, noise: Tensor, condition: Tensor,
 
     Args:
         network: u(z, r, t | condition).
-        noise: `(n_noises, dof)`, or `(n_poses, n_noises, dof)`.
-        condition: `(n_poses, condition_size)`.
+        noise: `(n_noises, n_joints)`, or `(n_poses, n_noises, n_joints)`.
+        condition: `(n_poses, n_features)`.
         final_time: r.
 
     Returns:
-        Normalised joints `(n_poses, n_noises, dof)`.
+        Normalised joints `(n_poses, n_noises, n_joints)`.
     """
     z = noise.expand(len(condition), *noise.shape[-2:])
     t = torch.ones_like(z[..., 0])
@@ -54,19 +54,19 @@ def one_step_samples(network: VelocityNetwork, noise: Tensor, condition: Tensor,
 @torch.no_grad()
 def measure_raw(
     network: VelocityNetwork,
-    chain: Chain,
+    encoder: Encoder,
     poses: ValidationSet,
-    encoding: Encoding,
     noise: Tensor,
     final_time: float = 0.0,
 ) -> RawMeasures:
-    """`RawMeasures` of `noise` `(n_noises, dof)`, the same for every pose of the validation set."""
+    """`RawMeasures` of `noise` `(n_noises, n_joints)`, the same for every pose of the validation set."""
     network.eval()
-    _, condition = poses.batch(chain, encoding)
+    _, condition = poses.batch(encoder)
     device = noise.device
     parts = [one_step_samples(network, noise, c.to(device), final_time).cpu() for c in condition.split(POSES_AT_ONCE)]
-    q = denormalise_joints(chain, torch.cat(parts).double().numpy())
-    return raw_measures(chain, poses, q)
+    proposed = encoder.denormalise(torch.cat(parts).double().numpy())
+    forward = lambda q: exact_poses(encoder.chain, q)  # noqa: E731
+    return raw_measures(encoder.chain, poses, encoder.complete(proposed, poses.position, poses.rotation, forward))
 
 
 def raw_measures(chain: Chain, poses: ValidationSet, q: NDArray[np.float64]) -> RawMeasures:
@@ -76,7 +76,7 @@ def raw_measures(chain: Chain, poses: ValidationSet, q: NDArray[np.float64]) -> 
     distance = np.linalg.norm(position - poses.position[:, None], axis=-1)
     turn = poses.rotation[:, None] @ rotation.swapaxes(-1, -2)
     angle = np.linalg.norm(rotation_vector(quaternion_from_matrix(turn)), axis=-1)
-    outside = ((q < chain.lower) | (q > chain.upper)).any(-1)
+    outside = ((q <= chain.lower) | (q >= chain.upper)).any(-1)
     return RawMeasures(
         position_median=float(np.median(distance)),
         orientation_median=float(np.median(angle)),

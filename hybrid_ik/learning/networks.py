@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hybrid_ik.encoding import CONDITION_SIZE, TIME_FREQUENCIES, Encoding
+from hybrid_ik.encoding import TIME_FREQUENCIES, Encoding
 from hybrid_ik.errors import InvalidInputError
 
 TIME_SIZE = 2 * (1 + 2 * len(TIME_FREQUENCIES))
@@ -36,8 +36,8 @@ class NetworkConfig:
     """Share of activations dropped in training."""
     activation: Literal["silu", "gelu"] = "silu"
     """Smooth ones only: the loss differentiates the network in time."""
-    encoding: Encoding = "rotation6d"
-    """How the orientation is told: two columns of the rotation matrix, or a quaternion with w >= 0."""
+    encoding: Encoding = "invariant"
+    """How a pose is told, and which joints are proposed; see `hybrid_ik.encoding.Encoder`."""
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "trunk_width", "trunk_depth"):
@@ -56,24 +56,24 @@ class VelocityNetwork(nn.Module, ABC):
 
     @abstractmethod
     def modulate(self, condition: Tensor) -> Tensor:
-        """The pose's part: `(*batch, condition_size)` to `(*batch, n)`."""
+        """The pose's part: `(*batch, n_features)` to `(*batch, n)`."""
 
     @abstractmethod
     def decode(self, z: Tensor, r: Tensor, t: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
         """The part of each noise.
 
         Args:
-            z: `(*batch, dof)` normalised joints on their way from data to noise.
+            z: `(*batch, n_joints)` normalised joints on their way from data to noise.
             r: `(*batch)` earlier time, in [0, t].
             t: `(*batch)` later time, in [0, 1].
             modulation: what `modulate` gave; its batch shape broadcasts against that of z.
 
         Returns:
-            u `(*batch, dof)` and the features of the middle block `(*batch, width)`.
+            u `(*batch, n_joints)` and the features of the middle block `(*batch, width)`.
         """
 
     def forward(self, z: Tensor, r: Tensor, t: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """u `(*batch, dof)` and features `(*batch, width)`; see `decode`."""
+        """u `(*batch, n_joints)` and features `(*batch, width)`; see `decode`."""
         return self.decode(z, r, t, self.modulate(condition))
 
 
@@ -84,17 +84,17 @@ class ModulatedMLP(VelocityNetwork):
     modulation as in FiLM (Perez et al., 2018).
     """
 
-    def __init__(self, config: NetworkConfig, dof: int) -> None:
+    def __init__(self, config: NetworkConfig, n_joints: int, n_features: int) -> None:
         super().__init__()
         self.width, self.depth = config.width, config.depth
-        sizes = [CONDITION_SIZE[config.encoding]] + [config.trunk_width] * config.trunk_depth
+        sizes = [n_features] + [config.trunk_width] * config.trunk_depth
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.modulation = nn.Linear(config.trunk_width, 2 * config.depth * config.width)
         self.time = nn.Linear(TIME_SIZE, config.depth * config.width)
-        inputs = [dof] + [config.width] * (config.depth - 1)
+        inputs = [n_joints] + [config.width] * (config.depth - 1)
         self.layers = nn.ModuleList(nn.Linear(n, config.width, bias=False) for n in inputs)
         self.norms = nn.ModuleList(_norm(config) for _ in inputs)
-        self.output = nn.Linear(config.width, dof)
+        self.output = nn.Linear(config.width, n_joints)
         self.activation = _activation(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -106,7 +106,7 @@ class ModulatedMLP(VelocityNetwork):
         return self.modulation(h)
 
     def decode(self, z: Tensor, r: Tensor, t: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
-        """u `(*batch, dof)` and features `(*batch, width)`; see `VelocityNetwork.decode`."""
+        """u `(*batch, n_joints)` and features `(*batch, width)`; see `VelocityNetwork.decode`."""
         scales, shifts = modulation.chunk(2, -1)
         times = self.time(embed_times(r, t)).split(self.width, -1)
         h = features = z
@@ -122,16 +122,16 @@ class ModulatedMLP(VelocityNetwork):
 class ResidualMLP(VelocityNetwork):
     """One residual MLP on z, times and pose; block: h + dropout(W2 act(norm(W1 h)))."""
 
-    def __init__(self, config: NetworkConfig, dof: int) -> None:
+    def __init__(self, config: NetworkConfig, n_joints: int, n_features: int) -> None:
         super().__init__()
         self.depth = config.depth
-        self.condition = nn.Linear(CONDITION_SIZE[config.encoding], config.width)
+        self.condition = nn.Linear(n_features, config.width)
         self.time = nn.Linear(TIME_SIZE, config.width, bias=False)
-        self.input = nn.Linear(dof, config.width, bias=False)
+        self.input = nn.Linear(n_joints, config.width, bias=False)
         self.first = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
         self.norms = nn.ModuleList(_norm(config) for _ in range(config.depth))
         self.second = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
-        self.output = nn.Linear(config.width, dof)
+        self.output = nn.Linear(config.width, n_joints)
         self.activation = _activation(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -140,7 +140,7 @@ class ResidualMLP(VelocityNetwork):
         return self.condition(condition)
 
     def decode(self, z: Tensor, r: Tensor, t: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
-        """u `(*batch, dof)` and features `(*batch, width)`; see `VelocityNetwork.decode`."""
+        """u `(*batch, n_joints)` and features `(*batch, width)`; see `VelocityNetwork.decode`."""
         h = features = self.input(z) + self.time(embed_times(r, t)) + modulation
         for i, (first, norm, second) in enumerate(zip(self.first, self.norms, self.second, strict=True)):
             h = h + self.dropout(second(self.activation(norm(first(h)))))
@@ -163,9 +163,10 @@ def embed_times(r: Tensor, t: Tensor) -> Tensor:
     return torch.cat([times, *waves], -1)
 
 
-def build_network(config: NetworkConfig, dof: int) -> VelocityNetwork:
-    """The network that `config` describes, for an arm of `dof` joints, freshly initialised."""
-    return ModulatedMLP(config, dof) if config.architecture == "modulated" else ResidualMLP(config, dof)
+def build_network(config: NetworkConfig, n_joints: int, n_features: int) -> VelocityNetwork:
+    """The network that `config` describes, freshly initialised; sizes as an `Encoder` of the arm gives them."""
+    kind = ModulatedMLP if config.architecture == "modulated" else ResidualMLP
+    return kind(config, n_joints, n_features)
 
 
 def _norm(config: NetworkConfig) -> nn.Module:

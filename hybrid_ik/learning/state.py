@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import load_sealed, save_sealed
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import CheckpointError
 from hybrid_ik.learning.networks import NetworkConfig, VelocityNetwork, build_network
 
@@ -91,7 +92,8 @@ def new_state(
     chain: Chain, config: NetworkConfig, lr: float, weight_decay: float, seed: int, device: torch.device
 ) -> TrainingState:
     """A run at step 0; weights come from torch's global generator, which the caller seeds."""
-    network = build_network(config, chain.dof).to(device)
+    encoder = Encoder(chain, config.encoding)
+    network = build_network(config, encoder.n_joints, encoder.n_features).to(device)
     return TrainingState(
         network=network,
         average=copy.deepcopy(network).requires_grad_(False),

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network, save_network
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import HybridIKError, InvalidInputError
 from hybrid_ik.learning.data import PairStream, ValidationSet
 from hybrid_ik.learning.meanflow import MeanFlowConfig, meanflow_loss
@@ -113,7 +114,7 @@ def train(
     validation = ValidationSet.from_chain(chain) if validation is None else validation
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         state = _open_run(chain, config, device, resume)
-        stream = PairStream(chain, config.network.encoding, state.generator)
+        stream = PairStream(Encoder(chain, config.network.encoding), state.generator)
         with _stop_requests() as stop, _Log(config, state.step) as log:
             progress = tqdm(total=config.steps, initial=state.step, disable=None, desc="train")
             started = time.monotonic() - state.seconds
@@ -166,9 +167,9 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return 0.5 * config.lr * (1 + math.cos(math.pi * done))
 
 
-def noise_table(dof: int, n: int = NOISE_TABLE, seed: int = 0) -> Tensor:
-    """Standard normal noises `(n, dof)` from scrambled Sobol points: any first 2^k of them are spread evenly."""
-    points = torch.quasirandom.SobolEngine(dof, scramble=True, seed=seed).draw(n, dtype=torch.float64)
+def noise_table(n_joints: int, n: int = NOISE_TABLE, seed: int = 0) -> Tensor:
+    """Standard normal noises `(n, n_joints)` from scrambled Sobol points: any first 2^k of them are spread evenly."""
+    points = torch.quasirandom.SobolEngine(n_joints, scramble=True, seed=seed).draw(n, dtype=torch.float64)
     return (math.sqrt(2.0) * torch.erfinv(2.0 * points.clamp(1e-7, 1 - 1e-7) - 1.0)).float()
 
 
@@ -191,10 +192,10 @@ def _run_options(config: TrainConfig) -> dict[str, Any]:
 
 def _checkpoint(state: TrainingState, chain: Chain, config: TrainConfig, validation: ValidationSet) -> dict[str, float]:
     """Write the state and the averaged network; returns the measures that were taken on the way."""
-    noise = noise_table(chain.dof)
-    device, encoding = state.generator.device, config.network.encoding
+    encoder, device = Encoder(chain, config.network.encoding), state.generator.device
+    noise = noise_table(encoder.n_joints)
     final_time = 0.0 if config.loss.mode == "meanflow" else 1.0
-    raw = measure_raw(state.average, chain, validation, encoding, noise[:VALIDATION_NOISES].to(device), final_time)
+    raw = measure_raw(state.average, encoder, validation, noise[:VALIDATION_NOISES].to(device), final_time)
     measures = {"validation_loss": _validation_loss(state, chain, config, validation), **asdict(raw)}
     state.save(config.out / STATE_FILE, chain, _run_options(config))
     weights = {name: value.detach().cpu().numpy() for name, value in state.average.state_dict().items()}
@@ -219,7 +220,7 @@ def _checkpoint(state: TrainingState, chain: Chain, config: TrainConfig, validat
 @torch.no_grad()
 def _validation_loss(state: TrainingState, chain: Chain, config: TrainConfig, validation: ValidationSet) -> float:
     device = state.generator.device
-    x, condition = (part.to(device) for part in validation.batch(chain, config.network.encoding))
+    x, condition = (part.to(device) for part in validation.batch(Encoder(chain, config.network.encoding)))
     generator = torch.Generator(device).manual_seed(VALIDATION_SEED)
     return float(meanflow_loss(state.average, x, condition, config.noises_per_pose, config.loss, generator))
 

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network
-from hybrid_ik.encoding import denormalise_joints, encode_pose
+from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.kernels.cpu import load_kernel
+from hybrid_ik.kernels.outer import GROUP, complete_starts, use_spares
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.base import check_count, inner_pose
 from hybrid_ik.samplers.numpy_network import Floats, numpy_network
@@ -28,6 +30,9 @@ class MeanFlowSampler:
 
     The noises are the same for every pose: the low-discrepancy table of the network file, and random normals beyond
     its end. So a pose has the same starts in whatever batch it comes.
+
+    A network with the "invariant" encoding knows nothing of the limits of the outer joints. So every four starts have a
+    spare one, which takes the place of the first of them whose outer joints would lie beyond their limits.
 
     Args:
         network: a network file, or where it lies.
@@ -55,36 +60,57 @@ class MeanFlowSampler:
         file.check_matches(chain)
         self.chain, self.file, self.seed, self.noise_scale = chain, file, seed, noise_scale
         self._network = numpy_network(file)
-        table = file.tensors.get("noise", np.empty((0, chain.dof), np.float32))
+        self._encoder = Encoder(file.chain, file.options["encoding"])
+        table = file.tensors.get("noise", np.empty((0, self._encoder.n_joints), np.float32))
         self._table: Floats = table if seed == 0 else table[:0]
-        self._reach, self._encoding = file.chain.reach, file.options["encoding"]
-        self._half = (0.5 * (file.chain.sample_upper - file.chain.sample_lower)).astype(np.float32)
+        self._lower, self._upper = chain.lower[self._encoder.proposed], chain.upper[self._encoder.proposed]
+        self._half = (0.5 * (self._encoder.upper - self._encoder.lower)).astype(np.float32)
         self._prepared = self._prepare(64)
 
     def sample(self, pose: Pose, n: int) -> Array:
         """One start for each of the first `n` noises: `(*batch, n, dof)`; see `Sampler.sample`."""
+        n_all = check_count(n) + self._n_spares(n)
         prepared = self._prepared
-        if len(prepared[0]) != check_count(n):
+        if len(prepared[0]) != n_all:
             prepared = self._prepared = self._prepare(n)
         base, projected = prepared
-        condition = encode_pose(*inner_pose(self.chain, pose), self._reach, self._encoding)[:, None]
-        q = np.empty((len(condition), n, self.chain.dof))
+        position, rotation = inner_pose(self.chain, pose)
+        condition = self._encoder.encode(position, rotation)[:, None]
+        q = np.zeros((len(condition), n_all, self.chain.dof))
+        proposed = q[:, :, self._encoder.proposed]
         step = max(1, ROWS_AT_ONCE // n)
         for i in range(0, len(condition), step):
             u = self._network.velocity(projected, self._network.modulate(condition[i : i + step]))
             u *= self._half
-            np.subtract(base, u, out=q[i : i + step])
-        np.maximum(q, self.chain.lower, out=q)
-        np.minimum(q, self.chain.upper, out=q)
-        return q.reshape(*pose.shape, n, self.chain.dof)
+            np.subtract(base, u, out=proposed[i : i + step])
+        np.maximum(proposed, self._lower, out=proposed)
+        np.minimum(proposed, self._upper, out=proposed)
+        if self._encoder.encoding == "invariant":
+            self._complete(q, np.concatenate([position, rotation.reshape(-1, 9)], 1), n)
+        return q[:, :n].reshape(*pose.shape, n, self.chain.dof)
+
+    def _complete(self, q: Array, targets: Array, n: int) -> None:
+        """Sets the outer joints, and uses the spare starts, in place."""
+        rows = q.reshape(-1, self.chain.dof)
+        poses = np.empty((len(rows), 12))
+        load_kernel(self.chain).forward_rows(rows, poses)
+        slide, turns = self.chain.kinds[0] == "slide", self.chain.kinds[-1] == "hinge"
+        poses = poses.reshape(*q.shape[:2], 12)
+        inside = complete_starts(q, poses, targets, self.chain.sample_lower, self.chain.sample_upper, slide, turns)
+        use_spares(q, inside, n)
+
+    def _n_spares(self, n: int) -> int:
+        return -(-n // GROUP) if self._encoder.encoding == "invariant" else 0
 
     def noise(self, n: int) -> Floats:
-        """The first `n` noises, scaled, `(n, dof)` float32."""
+        """The first `n` noises, scaled, `(n, n_joints)` float32."""
         rng = np.random.default_rng(self.seed)
-        more = rng.standard_normal((max(0, n - len(self._table)), self.chain.dof), np.float32)
+        more = rng.standard_normal((max(0, n - len(self._table)), self._encoder.n_joints), np.float32)
         return np.concatenate([self._table[:n], more]) * np.float32(self.noise_scale)
 
     def _prepare(self, n: int) -> tuple[Floats, Floats]:
         """What does not depend on the pose: noises in units of joints, and what the first layer makes of them."""
-        noise = self.noise(n)
-        return denormalise_joints(self.file.chain, noise).astype(np.float32), self._network.project(noise)
+        rng = np.random.default_rng([self.seed, 1])
+        spares = rng.standard_normal((self._n_spares(n), self._encoder.n_joints), np.float32)
+        noise = np.concatenate([self.noise(n), spares * np.float32(self.noise_scale)])
+        return self._encoder.denormalise(noise).astype(np.float32), self._network.project(noise)
