@@ -23,7 +23,7 @@ TIP_NAMES = (
     "grip_site",
     "pinch",
 )
-"""Names that a tip usually has, the first one found is the default: sites first, then bodies."""
+"""Names that a tip usually has, the first one found is the default: sites, then bodies, then prefixed sites."""
 
 _JOINT_KINDS: dict[int, JointKind] = {
     int(mujoco.mjtJoint.mjJNT_HINGE): "hinge",
@@ -65,8 +65,10 @@ def find_frame(model: mujoco.MjModel, name: str, role: str = "tip") -> Frame:
 def default_tip(model: mujoco.MjModel) -> Frame:
     """The tip of a model whose user named none.
 
-    The first of `TIP_NAMES` that the model has. Without one, the only chain of bodies from the world is followed to its
-    end, or to where it branches into parts with fewer joints than it has itself: a hand with its fingers.
+    The first of `TIP_NAMES` that the model has; or, as in a model that was attached to another one, the only site with
+    a prefix before that name (`panda_flange`, `left/attachment_site`). Without one, the only chain of bodies from the
+    world is followed to its end, or to where it branches into parts with fewer joints than it has itself: a hand with
+    its fingers.
 
     Raises:
         RobotError: it branches into parts that are no fingers; the message lists the sites and bodies to choose from.
@@ -75,6 +77,11 @@ def default_tip(model: mujoco.MjModel) -> Frame:
         for name in TIP_NAMES:
             if mujoco.mj_name2id(model, kind, name) >= 0:
                 return find_frame(model, name)
+    sites = [model.site(i).name for i in range(model.nsite)]
+    for name in TIP_NAMES:
+        prefixed = [site for site in sites if site.endswith(("_" + name, "/" + name))]
+        if len(prefixed) == 1:
+            return find_frame(model, prefixed[0])
     body, passed = 0, 0
     while branches := [child for child in _children(model, body) if _joints_below(model, child)]:
         if len(branches) > 1:

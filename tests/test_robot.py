@@ -315,3 +315,15 @@ def test_a_tip_without_a_name_is_found_again():
     again = Robot(robot)
     assert again.tip == robot.tip == "body#2"
     np.testing.assert_array_equal(again.chain.T_last_tip, robot.chain.T_last_tip)
+
+
+@pytest.mark.parametrize(("names", "tip"), [(["a_flange", "b_tool"], "a_flange"), (["x/tcp"], "x/tcp")])
+def test_a_prefixed_tip_is_found_in_an_attached_model(names, tip):
+    sites = "".join(f"<site name='{name}'/>" for name in names)
+    model = mjcf(f"<body name='b'><joint name='j'/><geom size='.1'/>{sites}</body>")
+    assert Robot(mujoco.MjModel.from_xml_string(model)).tip == tip
+
+
+def test_two_prefixed_tips_leave_the_choice_to_the_bodies():
+    model = mjcf("<body name='b'><joint name='j'/><geom size='.1'/><site name='l_tcp'/><site name='r_tcp'/></body>")
+    assert Robot(mujoco.MjModel.from_xml_string(model)).tip == "b"
