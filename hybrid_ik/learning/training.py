@@ -41,7 +41,7 @@ VALIDATION_SEED = 7
 class TrainConfig:
     """How a network is trained. The defaults are the recipe of the shipped Panda network."""
 
-    steps: int = 180_000
+    steps: int = 50_000
     """Optimiser steps; the learning rate falls to zero at the last one."""
     batch_poses: int = 256
     """Poses of a step."""
