@@ -174,10 +174,11 @@ def data_stream(robot: Robot, options: Options) -> list[Line]:
     """Pairs of joints and encoded poses for training; loads torch, so it comes last."""
     import torch
 
+    from hybrid_ik.encoding import Encoder
     from hybrid_ik.learning.data import PairStream
 
     torch.set_num_threads(1)
-    stream = PairStream(robot.chain, "rotation6d", torch.Generator().manual_seed(options.seed))
+    stream = PairStream(Encoder(robot.chain, "invariant"), torch.Generator().manual_seed(options.seed))
     stream.next_batch(STREAM_BATCH)
     rates = []
     for _ in range(3 if options.quick else 100):

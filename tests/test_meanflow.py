@@ -72,7 +72,7 @@ def test_one_step_of_the_exact_mean_velocity_gives_the_data():
 @pytest.mark.parametrize("architecture", ["modulated", "residual"])
 def test_the_derivative_in_the_target_meets_finite_differences(architecture):
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(architecture=architecture, width=16, trunk_width=16), dof=4).double()
+    network = build_network(NetworkConfig(architecture=architecture, width=16, trunk_width=16), 4, 9).double()
     condition = torch.randn((5, 9), dtype=torch.float64)
     z, v = torch.randn((2, 5, 4), dtype=torch.float64).unbind(0)
     r, t = torch.rand((2, 5), dtype=torch.float64).sort(0).values.unbind(0)
@@ -107,7 +107,7 @@ def test_times_are_sorted_and_shared_out_as_asked(times):
 
 def small_problem(**options):
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(width=16, trunk_width=16, **options), dof=3)
+    network = build_network(NetworkConfig(width=16, trunk_width=16, **options), 3, 9)
     x, condition = torch.rand((64, 3)) * 2 - 1, torch.randn((64, 9))
     return network, x, condition
 
