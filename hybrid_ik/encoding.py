@@ -22,7 +22,7 @@ Encoding = Literal["invariant", "rotation6d", "quaternion"]
 
 TIME_FREQUENCIES = (0.5 * np.pi, np.pi, 2.0 * np.pi)  # higher ones let du/dt grow until training diverges
 ORIENTATION_WEIGHT = 0.25  # m/rad; what a turn counts against a distance where the outer joints cannot meet both
-TINY = 1e-12  # m; a target this near the first axis has no direction seen from it
+TINY = 1e-12  # of the reach; a target this near the first axis has no direction seen from it
 
 
 class Encoder:
@@ -119,8 +119,8 @@ class Encoder:
             forward: joints `(rows, dof)` to poses, for instance `kernels.cpu.forward_kinematics` of the chain.
         """
         q = np.zeros((*proposed.shape[:-1], self.chain.dof))
-        np.maximum(proposed, self.chain.lower[self.proposed], out=q[..., self.proposed])
-        np.minimum(q, self.chain.upper, out=q)
+        lower, upper = self.chain.lower[self.proposed], self.chain.upper[self.proposed]
+        q[..., self.proposed] = np.clip(proposed, lower, upper)
         if self.encoding != "invariant":
             return q
         p, R = forward(q.reshape(-1, self.chain.dof))

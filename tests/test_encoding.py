@@ -52,9 +52,10 @@ def test_the_joints_come_back_from_those_proposed_and_the_pose(robot, encoding):
     np.testing.assert_allclose(difference, 0, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("lower", "upper"), [(-2.0, 2.0), (0.5, 1.5), (-3.0, -1.0)])
 @pytest.mark.parametrize("kinds", KINDS)
-def test_the_joints_come_back_for_slides_at_the_ends(kinds):
-    chain = bent_arm(kinds)
+def test_the_joints_come_back_for_slides_at_the_ends_and_ranges_without_0(kinds, lower, upper):
+    chain = bent_arm(kinds, lower, upper)
     q, position, rotation = draw(chain)
     completed = round_trip(Encoder(chain, "invariant"), q, position, rotation)
     np.testing.assert_allclose(completed, q, rtol=0, atol=1e-8)
