@@ -7,7 +7,7 @@ serves any mount and any tool.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,12 @@ class Encoder:
             "quaternion" (wxyz with w >= 0; it jumps where the angle is pi).
 
     Raises:
-        InvalidInputError: "invariant" for an arm that has no joint between its outer ones.
+        InvalidInputError: an unknown encoding, or "invariant" for an arm that has no joint between its outer ones.
     """
 
     def __init__(self, chain: Chain, encoding: Encoding) -> None:
+        if encoding not in get_args(Encoding):
+            raise InvalidInputError(f"encoding: expected one of {', '.join(get_args(Encoding))}, got {encoding!r}")
         self.chain, self.encoding = chain, encoding
         self._last_turns = chain.kinds[-1] == "hinge"
         self._columns = (2,) if encoding == "invariant" and self._last_turns else (0, 1)

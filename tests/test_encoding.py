@@ -176,3 +176,8 @@ def test_an_arm_without_inner_joints_is_told_what_to_use():
     with pytest.raises(InvalidInputError, match=r"needs a joint between.*has 2: use .rotation6d"):
         Encoder(bent_arm("hh"), "invariant")
     assert Encoder(bent_arm("hs"), "invariant").n_joints == 1  # a last joint that slides is proposed
+
+
+def test_an_unknown_encoding_is_refused():
+    with pytest.raises(InvalidInputError, match=r"one of invariant, rotation6d, quaternion, got .euler"):
+        Encoder(bent_arm("hhh"), "euler")
