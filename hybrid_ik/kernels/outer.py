@@ -1,6 +1,6 @@
 """The outer joints of proposed starts, compiled: the twin of `Encoder.complete`, done for every start of every solve.
 
-For 64 starts of one pose it takes 3 us, the same in numpy 50.
+For 64 starts of one pose it takes 9 us, the same in numpy 67.
 """
 
 from __future__ import annotations
