@@ -7,6 +7,8 @@ import torch
 
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.learning.meanflow import (
+    APART_EARLIER,
+    APART_LATER,
     MeanFlowConfig,
     dispersive_loss,
     meanflow_loss,
@@ -90,6 +92,35 @@ def test_the_target_has_no_gradient_and_the_value_has():
     assert u.requires_grad and not target.requires_grad
 
 
+def test_a_tangent_of_ones_own_only_moves_the_derivative():
+    """With the marginal velocity as tangent the identity holds up to the noise of v, whatever v is."""
+    z, r, t, marginal = known_case()
+    v = marginal + torch.randn(z.shape, generator=generator(1), dtype=torch.float64)
+    u, target = meanflow_target(exact_u, z, r, t, v, tangent=marginal)
+    torch.testing.assert_close(target - u, v - marginal, rtol=0, atol=1e-12)
+    _, with_data = meanflow_target(exact_u, z, r, t, v)
+    assert (with_data - target).abs().max() > 0.1
+
+
+def test_slope_weight_scales_what_is_taken_from_the_velocity():
+    z, r, t, v = known_case()
+    _, whole = meanflow_target(exact_u, z, r, t, v)
+    _, half = meanflow_target(exact_u, z, r, t, v, slope_weight=0.5)
+    _, none = meanflow_target(exact_u, z, r, t, v, slope_weight=0.0)
+    torch.testing.assert_close(v - half, 0.5 * (v - whole))
+    torch.testing.assert_close(none, v, rtol=0, atol=0)
+
+
+def test_slope_clip_shortens_long_rows_and_leaves_the_others():
+    z, r, t, v = known_case()
+    _, free = meanflow_target(exact_u, z, r, t, v)
+    _, bound = meanflow_target(exact_u, z, r, t, v, slope_clip=0.5)
+    before, after = (v - free).norm(dim=-1), (v - bound).norm(dim=-1)
+    assert 0.1 < (before > 0.5).double().mean() < 0.9
+    torch.testing.assert_close(after, before.clamp_max(0.5))
+    torch.testing.assert_close((v - bound) * before[:, None], (v - free) * after[:, None])
+
+
 @pytest.mark.parametrize("times", ["uniform", "logit_normal"])
 def test_times_are_sorted_and_shared_out_as_asked(times):
     config = MeanFlowConfig(times=times, share_full=0.25)
@@ -103,6 +134,24 @@ def test_times_are_sorted_and_shared_out_as_asked(times):
         assert (t[:1000].logit().mean().abs() < 0.05) and (t[:1000].logit().std() - 1).abs() < 0.05
     else:
         assert t[:1000].mean().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_times_apart_have_distributions_of_their_own():
+    r, t = sample_times(MeanFlowConfig(times="apart", share_full=0.0), 1000, (3000, 8), generator(), CPU)
+    assert (0 <= r).all() and (r <= t).all() and (t <= 1).all()
+    assert (r[:1000] == t[:1000]).all()
+    expected_mean, expected_std = APART_LATER
+    assert t.logit().mean().item() == pytest.approx(expected_mean, abs=0.05)
+    assert t.logit().std().item() == pytest.approx(expected_std, abs=0.05)
+    # half of a normal distribution's draws lie below its mean; min(r, t) only adds to them
+    assert (r[1000:].logit() < APART_EARLIER[0]).float().mean().item() == pytest.approx(0.51, abs=0.02)
+
+
+def test_times_from_data_begin_there():
+    r, t = sample_times(MeanFlowConfig(times="from_data"), 1000, (3000, 8), generator(), CPU)
+    assert (r[:1000] == t[:1000]).all() and (r[1000:] == 0).all()
+    assert t[:1000].mean().item() == pytest.approx(0.5, abs=0.02)
+    assert (t[1000:] == 1).float().mean().item() == pytest.approx(0.25, abs=0.02)
 
 
 def small_problem(**options):
@@ -136,17 +185,56 @@ def test_alpha_zero_leaves_the_instant_rows_only():
     torch.testing.assert_close(loss, (u - v[:32]).square().mean() / 2)
 
 
+def expected_interval_loss(network, x, condition, tangent_of, weight=1.0):
+    """The loss with r < t in every row, written out with the pose's part inside the derivative."""
+    g = generator()
+    r, t = sample_times(MeanFlowConfig(), 0, (64, 4), g, CPU)
+    v = torch.randn((64, 4, 3), generator=g) - x[:, None]
+    z = x[:, None] + t[..., None] * v
+    u = lambda z, r, t: network(z, r, t, condition[:, None])[0]  # noqa: E731
+    tangents = (tangent_of(u, z, t, v), torch.zeros_like(r), torch.ones_like(t))
+    value, slope = torch.func.jvp(u, (z, r, t), tangents)
+    return (value - (v - weight * (t - r)[..., None] * slope).detach()).square().mean()
+
+
+TANGENTS = {
+    "data": lambda u, z, t, v: v,
+    "predicted": lambda u, z, t, v: u(z, t, t),
+    "time": lambda u, z, t, v: torch.zeros_like(v),
+}
+
+
+@pytest.mark.parametrize("tangent", TANGENTS)
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_the_derivative_is_along_the_tangent_asked_for(tangent, weight):
+    network, x, condition = small_problem()
+    config = MeanFlowConfig(share_instant=0.0, tangent=tangent, slope_weight=weight)
+    loss = meanflow_loss(network, x, condition, 4, config, generator())
+    torch.testing.assert_close(loss, expected_interval_loss(network, x, condition, TANGENTS[tangent], weight))
+
+
+def test_a_tight_slope_clip_leaves_flow_matching():
+    network, x, condition = small_problem()
+    losses = [
+        meanflow_loss(network, x, condition, 4, MeanFlowConfig(share_instant=0.0, **options), generator())
+        for options in ({"slope_clip": 1e-9}, {"slope_weight": 0.0}, {"slope_clip": 1e9}, {})
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(losses[2], losses[3])
+    assert abs(losses[0] - losses[2]) > 1e-4
+
+
 def test_adaptive_weights_bound_each_row():
     network, x, condition = small_problem()
     loss = meanflow_loss(network, x, condition, 4, MeanFlowConfig(adaptive_power=1.0), generator())
     assert 0 < loss < 1 / 3  # every row is at most 1, the mean is per joint
 
 
-@pytest.mark.parametrize("mode", ["meanflow", "baseline"])
+@pytest.mark.parametrize("options", [{}, {"mode": "baseline"}, {"tangent": "predicted"}, {"times": "apart"}])
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
-def test_every_weight_gets_a_gradient_and_the_mode_of_the_network_is_kept(mode, norm):
+def test_every_weight_gets_a_gradient_and_the_mode_of_the_network_is_kept(options, norm):
     network, x, condition = small_problem(norm=norm, dropout=0.1)
-    config = MeanFlowConfig(mode=mode, dispersive_weight=0.1)
+    config = MeanFlowConfig(dispersive_weight=0.1, **options)
     network.train()
     meanflow_loss(network, x, condition, 2, config, generator()).backward()
     assert network.training
@@ -169,7 +257,14 @@ def test_dispersive_loss_falls_as_features_spread():
 
 
 @pytest.mark.parametrize(
-    "options", [{"share_instant": 1.5}, {"share_full": -0.1}, {"logit_std": 0.0}, {"dispersive_temperature": -1.0}]
+    "options",
+    [
+        {"share_instant": 1.5},
+        {"share_full": -0.1},
+        {"logit_std": 0.0},
+        {"dispersive_temperature": -1.0},
+        {"slope_clip": -1.0},
+    ],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InvalidInputError, match=f"loss.{next(iter(options))}"):

@@ -17,6 +17,9 @@ from torch import Tensor
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.learning.networks import VelocityNetwork
 
+# Mean and standard deviation of logit(t) and of logit(r) where the two are drawn apart: version 1 of py-meanflow
+# (Gsunshine), whose r mostly lies near the data.
+APART_LATER, APART_EARLIER = (-0.6, 1.6), (-4.0, 1.6)
 DISPERSIVE_ROWS = 1024  # its cost is quadratic in the rows; more of them changed nothing but the time
 
 
@@ -26,8 +29,9 @@ class MeanFlowConfig:
 
     mode: Literal["meanflow", "baseline"] = "meanflow"
     """meanflow: learn the mean velocity; baseline: flow matching, the velocity at one time (r = t everywhere)."""
-    times: Literal["uniform", "logit_normal"] = "uniform"
-    """Distribution that r and t are drawn from, then sorted."""
+    times: Literal["uniform", "logit_normal", "apart", "from_data"] = "uniform"
+    """uniform, logit_normal: r and t are drawn from it, then sorted; apart: t and r each from a logit-normal
+    distribution of its own, r = min(r, t); from_data: t uniform, r = 0."""
     logit_mean: float = 0.0
     """Mean of the logit-normal distribution."""
     logit_std: float = 1.0
@@ -36,6 +40,13 @@ class MeanFlowConfig:
     """Share of the poses trained at r = t, which is flow matching."""
     share_full: float = 0.25
     """Share of the remaining rows at (r, t) = (0, 1), the times used when sampling."""
+    tangent: Literal["data", "predicted", "time"] = "data"
+    """dz/dt in the derivative of u. data: noise - data; predicted: the network's own u(z, t, t), with less variance
+    (improved MeanFlow); time: 0, a derivative in t alone, which is not the MeanFlow identity."""
+    slope_weight: float = 1.0
+    """Factor on (t - r) du/dt in the target; 0 is regression on the velocity."""
+    slope_clip: float = 0.0
+    """Largest norm of a row's (t - r) du/dt; 0 switches the bound off."""
     alpha: float = 1.0
     """Weight of the rows with r < t against those with r = t."""
     adaptive_power: float = 0.0
@@ -49,13 +60,23 @@ class MeanFlowConfig:
         for name in ("share_instant", "share_full"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InvalidInputError(f"loss.{name}: expected a share in [0, 1], got {getattr(self, name)}")
+        if not self.slope_clip >= 0.0:
+            raise InvalidInputError(f"loss.slope_clip: expected a number >= 0, got {self.slope_clip}")
         for name in ("logit_std", "dispersive_temperature"):
             if not getattr(self, name) > 0.0:
                 raise InvalidInputError(f"loss.{name}: expected a positive number, got {getattr(self, name)}")
 
 
 def meanflow_target(
-    u: Callable[[Tensor, Tensor, Tensor], Tensor], z: Tensor, r: Tensor, t: Tensor, v: Tensor
+    u: Callable[[Tensor, Tensor, Tensor], Tensor],
+    z: Tensor,
+    r: Tensor,
+    t: Tensor,
+    v: Tensor,
+    *,
+    tangent: Tensor | None = None,
+    slope_weight: float = 1.0,
+    slope_clip: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     r"""The MeanFlow identity's right-hand side: :math:`u^* = v - (t - r)\, \frac{d}{dt} u(z_t, r, t)`.
 
@@ -67,14 +88,19 @@ def meanflow_target(
         r: `(*rows)` earlier times.
         t: `(*rows)` later times.
         v: `(*rows, dof)` velocity noise - data.
+        tangent: `(*rows, dof)` dz/dt of the derivative; v where None.
+        slope_weight: factor on (t - r) du/dt.
+        slope_clip: largest norm of (t - r) du/dt of a row, before that factor; 0 for no bound.
 
     Returns:
         u(z, r, t), and the target with its gradient stopped, both `(*rows, dof)`.
     """
-    value, slope = cast(
-        tuple[Tensor, Tensor], torch.func.jvp(u, (z, r, t), (v, torch.zeros_like(r), torch.ones_like(t)))
-    )
-    return value, (v - (t - r).unsqueeze(-1) * slope).detach()
+    tangents = (v if tangent is None else tangent, torch.zeros_like(r), torch.ones_like(t))
+    value, slope = cast(tuple[Tensor, Tensor], torch.func.jvp(u, (z, r, t), tangents))
+    change = (t - r).unsqueeze(-1) * slope
+    if slope_clip:
+        change = change * (slope_clip / change.norm(dim=-1, keepdim=True).clamp_min(slope_clip))
+    return value, (v - slope_weight * change).detach()
 
 
 def sample_times(
@@ -84,16 +110,29 @@ def sample_times(
 
     In the others a share `share_full` of the entries is (0, 1).
     """
-    draws = torch.rand((2, *shape), generator=generator, device=device)
-    if config.times == "logit_normal":
-        normal = torch.randn((2, *shape), generator=generator, device=device)
-        draws = torch.sigmoid(config.logit_mean + config.logit_std * normal)
+    draws = _draw_times(config, shape, generator, device)
     full = torch.rand(shape, generator=generator, device=device) < config.share_full
     r = torch.minimum(draws[0], draws[1]).masked_fill(full, 0.0)
-    t = torch.maximum(draws[0], draws[1]).masked_fill(full, 1.0)
+    later = draws[0] if config.times in ("apart", "from_data") else torch.maximum(draws[0], draws[1])
+    t = later.masked_fill(full, 1.0)
     t[:n_instant] = draws[0, :n_instant]
     r[:n_instant] = t[:n_instant]
     return r, t
+
+
+def _draw_times(
+    config: MeanFlowConfig, shape: tuple[int, int], generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Two unsorted times for each entry, `(2, *shape)`; the first is t where the two have unlike distributions."""
+    draws = torch.rand((2, *shape), generator=generator, device=device)
+    if config.times == "uniform":
+        return draws
+    if config.times == "from_data":
+        return torch.stack([draws[0], torch.zeros_like(draws[1])])
+    normal = torch.randn((2, *shape), generator=generator, device=device)
+    alike = (config.logit_mean, config.logit_std)
+    (mean, std), (mean_r, std_r) = (APART_LATER, APART_EARLIER) if config.times == "apart" else (alike, alike)
+    return torch.sigmoid(torch.stack([mean + std * normal[0], mean_r + std_r * normal[1]]))
 
 
 def meanflow_loss(
@@ -133,7 +172,7 @@ def meanflow_loss(
     if n_instant < n_poses:
         rest = slice(n_instant, None)
         target = v.clone()
-        target[rest] = _interval_target(network, z[rest], r[rest], t[rest], v[rest], modulation[rest].detach())
+        target[rest] = _interval_target(network, z[rest], r[rest], t[rest], v[rest], modulation[rest].detach(), config)
     errors = (u - target).square().sum(-1)
     weights = torch.ones_like(errors)
     weights[n_instant:] = config.alpha
@@ -147,11 +186,26 @@ def meanflow_loss(
 
 @torch.no_grad()
 def _interval_target(
-    network: VelocityNetwork, z: Tensor, r: Tensor, t: Tensor, v: Tensor, modulation: Tensor
+    network: VelocityNetwork,
+    z: Tensor,
+    r: Tensor,
+    t: Tensor,
+    v: Tensor,
+    modulation: Tensor,
+    config: MeanFlowConfig,
 ) -> Tensor:
+    """`meanflow_target` of a network with a pose's `modulation`, in evaluation mode."""
+
+    def u(z: Tensor, r: Tensor, t: Tensor) -> Tensor:
+        return network.decode(z, r, t, modulation)[0]
+
     training = network.training
     network.eval()
-    _, target = meanflow_target(lambda z, r, t: network.decode(z, r, t, modulation)[0], z, r, t, v)
+    tangent = v
+    if config.tangent != "data":
+        tangent = u(z, t, t) if config.tangent == "predicted" else torch.zeros_like(v)
+    weight, clip = config.slope_weight, config.slope_clip
+    _, target = meanflow_target(u, z, r, t, v, tangent=tangent, slope_weight=weight, slope_clip=clip)
     network.train(training)
     return target
 
