@@ -15,44 +15,38 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
 from ablation_variants import VARIANTS, is_the_base
+from coverage_table import known_sets, perfect
 from metrics import SolutionPoints
-from oracle import N_STARTS, solution_points
 from plots import plot_ablation
-from problems import STREAM, make_problems
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from sampler_measures import STARTS, Draw, measure_sampler
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network
 from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError
 from hybrid_ik.learning.data import ValidationSet
+from hybrid_ik.learning.matching import MatchingConfig
 from hybrid_ik.learning.training import LOG_FILE, NETWORK_FILE, STATE_FILE, TrainConfig, train
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
 from hybrid_ik.solver import HybridSolver
 
-try:
-    from coverage_table import measure_sampler
-except ImportError:  # until it has a public name there
-    from coverage_table import _measure as measure_sampler
-
-Draw = Callable[[Pose, int], np.ndarray]
-
-BASE = TrainConfig(device="cpu", tensorboard=False)
+# MeanFlow alone; rows of their own show what matching adds.
+BASE = TrainConfig(device="cpu", tensorboard=False, matching=MatchingConfig(steps=0))
 REFERENCES = {"random": "uniform", "lookup": "lookup"}
 TIMED = (10, 50)  # steps between which a row is timed; the first ones load what derivatives need
 CHECKPOINTS, LOG_LINES = 5, 100
 WARMUP_SHARE = 0.1  # at most, of the steps: the largest networks get few of them
 VALIDATION_POSES = 250
 COST_STARTS, COST_REPEATS = 64, 7
-QUICK_ORACLE, QUICK_POSES, QUICK_STEPS = 2000, 2, 10
+QUICK_POSES, QUICK_STEPS = 2, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +82,7 @@ class Options:
     @property
     def measured(self) -> dict[str, Any]:
         """What the numbers of every row, trained or not, depend on."""
-        return {"robot": self.robot, "poses": QUICK_POSES if self.quick else self.poses, "oracle": self.n_oracle}
-
-    @property
-    def n_oracle(self) -> int:
-        """Starts of the oracle for each pose."""
-        return QUICK_ORACLE if self.quick else N_STARTS
+        return {"robot": self.robot, "poses": QUICK_POSES if self.quick else self.poses}
 
 
 @dataclass(frozen=True)
@@ -103,21 +92,18 @@ class Problem:
     robot: Robot
     poses: Pose
     """The first reachable ones of seed 0."""
-    n_oracle: int
+    oracles: list[SolutionPoints]
+    """Their solution sets."""
 
     @classmethod
     def of(cls, options: Options) -> Problem:
         """The poses that the options ask for."""
         robot = Robot(options.robot)
-        return cls(robot, make_problems(robot, "reachable", options.measured["poses"], 0), options.n_oracle)
-
-    @cached_property
-    def oracles(self) -> list[SolutionPoints]:
-        """The poses' solution sets; where all rows are kept nobody asks for them."""
-        return [solution_points(self.robot, self.poses[i], n_starts=self.n_oracle) for i in range(len(self.poses))]
+        poses, oracles, _ = known_sets(robot, options.measured["poses"], 0, options.quick)
+        return cls(robot, poses, oracles)
 
     def measure(self, draw: Draw) -> dict[str, Any]:
-        """The measures of `coverage_table` and the time of a start."""
+        """The measures of `sampler_measures` and the time of a start."""
         measures = measure_sampler(self.robot, self.poses, self.oracles, draw)
         return {"measures": measures, "start_us": self._start_us(draw)}
 
@@ -147,14 +133,12 @@ def run_ablation(options: Options) -> dict[str, Any]:
 
 def _reference_row(problem: Problem, options: Options, name: str) -> dict[str, Any]:
     """A sampler that nobody trains."""
-    rng = np.random.default_rng([STREAM, 78, 0])
-
-    def perfect(poses: Pose, n: int) -> np.ndarray:
-        return np.stack([o.points[rng.integers(len(o.points), size=n)] for o in problem.oracles])
 
     def make() -> dict[str, Any]:
         named = name in REFERENCES
-        draw = HybridSolver(problem.robot, sampler=REFERENCES[name]).sampler.sample if named else perfect
+        draw = (
+            HybridSolver(problem.robot, sampler=REFERENCES[name]).sampler.sample if named else perfect(problem.oracles)
+        )
         measured = problem.measure(draw)
         return {"name": name, "reference": True, **measured, "start_us": measured["start_us"] if named else None}
 
@@ -165,11 +149,12 @@ def _row(problem: Problem, options: Options, name: str, seed: int) -> dict[str, 
     """A trained row: its steps are planned, then it is trained, then measured; whatever is done already is kept."""
     folder = options.out / f"{name}_{seed}"
     chain, config = problem.robot.chain, _config(options, name, seed)
-    plain = {key: value for key, value in config.to_dict().items() if key not in ("out", "steps", "warmup")}
+    plain = {key: value for key, value in config.to_dict().items() if key not in ("out", "steps", "warmup", "matching")}
+    plain["matching"] = {**vars(config.matching), "steps": config.matching.steps > 0}
     length = {"quick": True} if options.quick else {"minutes": options.minutes, "steps": options.steps}
     asked = {**options.measured, **length, "config": plain}
     plan = _kept(folder / "plan.json", asked, lambda: _plan(chain, config, options))
-    config = _with_steps(replace(config, out=folder / "run"), plan["steps"])
+    config = _with_steps(replace(config, out=folder / "run"), plan)
 
     def make() -> dict[str, Any]:
         about = {"name": name, "label": VARIANTS[name].label, "seed": seed, "config": config.to_dict(), "plan": plan}
@@ -190,30 +175,49 @@ def _row(problem: Problem, options: Options, name: str, seed: int) -> dict[str, 
 def _config(options: Options, name: str, seed: int) -> TrainConfig:
     """The options of a row, but for its steps."""
     config = VARIANTS[name].change(replace(BASE, seed=seed))
-    return replace(config, batch_poses=16, noises_per_pose=2) if options.quick else config
+    small = replace(config.matching, levels=(4, 8), rows=32)
+    return replace(config, batch_poses=16, noises_per_pose=2, matching=small) if options.quick else config
 
 
-def _with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+def _with_steps(config: TrainConfig, plan: dict[str, Any]) -> TrainConfig:
+    steps, matching = plan["steps"], plan["matching_steps"]
     return replace(
         config,
         steps=steps,
-        warmup=min(config.warmup, int(WARMUP_SHARE * steps)),
-        log_interval=max(1, steps // LOG_LINES),
-        checkpoint_interval=max(1, steps // CHECKPOINTS),
+        matching=replace(config.matching, steps=matching),
+        warmup=min(config.warmup, int(WARMUP_SHARE * max(steps, matching))),
+        log_interval=max(1, (steps + matching) // LOG_LINES),
+        checkpoint_interval=max(1, (steps + matching) // CHECKPOINTS),
     )
 
 
 def _plan(chain: Chain, config: TrainConfig, options: Options) -> dict[str, Any]:
-    """How many steps a row gets: those that fit into the minutes, by the time of its first ones."""
+    """How many steps each part of a row gets: those that fit into its minutes, by the time of its first ones.
+
+    A row that has both parts spends half of its time on each.
+    """
+    parts = {"steps": config.steps > 0, "matching_steps": config.matching.steps > 0}
     if options.quick or options.steps is not None:
-        return {"steps": QUICK_STEPS if options.quick else options.steps}
+        asked = QUICK_STEPS if options.quick else options.steps
+        return {part: asked if used else 0 for part, used in parts.items()}
+    plan: dict[str, Any] = {}
+    for part, used in parts.items():
+        plan[part] = 0
+        if used:
+            step = _seconds_of_a_step(chain, config, part)
+            plan[part] = max(1, round(60.0 * options.minutes / sum(parts.values()) / step))
+            plan[f"{part}_ms"] = 1e3 * step
+    return plan
+
+
+def _seconds_of_a_step(chain: Chain, config: TrainConfig, part: str) -> float:
     first, last = TIMED
+    steps = {"steps": 0, "matching_steps": 0, part: last}
     with tempfile.TemporaryDirectory() as folder:
-        short = replace(config, steps=last, log_interval=first, checkpoint_interval=last, out=Path(folder))
+        short = replace(_with_steps(config, steps), log_interval=first, checkpoint_interval=last, out=Path(folder))
         train(chain, short, validation=ValidationSet.from_chain(chain, 8))
         seconds = {line["step"]: line["seconds"] for line in _log(short) if "seconds" in line}
-    step = (seconds[last] - seconds[first]) / (last - first)
-    return {"steps": max(1, round(60.0 * options.minutes / step)), "step_ms": 1e3 * step}
+    return (seconds[last] - seconds[first]) / (last - first)
 
 
 def _trained(chain: Chain, config: TrainConfig) -> NetworkFile:
@@ -221,10 +225,10 @@ def _trained(chain: Chain, config: TrainConfig) -> NetworkFile:
     started = (config.out / STATE_FILE).exists()
     if started and (config.out / NETWORK_FILE).exists():
         file = load_network(config.out / NETWORK_FILE)
-        if file.record["steps"] == config.steps:
+        if file.record["steps"] == config.all_steps:
             return file
     file = train(chain, config, validation=ValidationSet.from_chain(chain, VALIDATION_POSES), resume=started)
-    if file.record["steps"] < config.steps:
+    if file.record["steps"] < config.all_steps:
         raise SystemExit("stopped; the same command goes on from here")
     return file
 
@@ -233,7 +237,7 @@ def _curve(config: TrainConfig) -> dict[str, list[list[float]]]:
     """(share of the steps, value) of the loss and of the raw starts that lie in the basin, from the run's log."""
     lines = _log(config)
     names = ("loss", "share_in_basin")
-    return {k: [[line["step"] / config.steps, line[k]] for line in lines if k in line] for k in names}
+    return {k: [[line["step"] / config.all_steps, line[k]] for line in lines if k in line] for k in names}
 
 
 def _log(config: TrainConfig) -> list[dict[str, float]]:
@@ -279,8 +283,8 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
         "steps": row.get("steps"),
         "seconds": row.get("seconds"),
         "start us": row["start_us"],
-        **{f"cov@{n}": starts[n]["coverage"] for n in starts},
-        **{f"recall@{n}": starts[n]["piece_recall"] for n in starts},
+        **{f"cov@{n}": starts[str(n)]["coverage"] for n in STARTS},
+        **{f"recall@{n}": starts[str(n)]["piece_recall"] for n in STARTS},
         "success@64": starts["64"]["success"],
         "after 3": measures["success_after_steps"]["3"],
         "after 20": measures["success_after_steps"]["20"],

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hybrid_ik.learning.matching import MatchingConfig
 from hybrid_ik.learning.meanflow import MeanFlowConfig
 from hybrid_ik.learning.networks import NetworkConfig
 from hybrid_ik.learning.training import TrainConfig
@@ -83,6 +84,8 @@ VARIANTS: dict[str, Variant] = {
     "slope_clip": Variant("(t - r) du/dt of a row at most 5 long", _loss(slope_clip=5.0)),
     "dispersive_025": Variant("dispersive loss, weight 0.25", _loss(dispersive_weight=0.25)),
     "dispersive_05": Variant("dispersive loss, weight 0.5", _loss(dispersive_weight=0.5)),
+    "matching": Variant("MeanFlow for half the time, then matching", _run(matching=MatchingConfig())),
+    "matching_alone": Variant("matching from the start, no MeanFlow", _run(steps=0, matching=MatchingConfig())),
     "one_noise": Variant("2048 poses with one noise each", _run(batch_poses=2048, noises_per_pose=1)),
     "invariant": Variant("told what the outer joints leave unchanged", _network(encoding="invariant")),
     "rotation6d": Variant("told the whole pose, two columns of R", _network(encoding="rotation6d")),

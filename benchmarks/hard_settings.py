@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 import tyro
-from metrics import EXACT, distinct, judge
+from metrics import EXACT, distinct, judge, touching
 from numpy.typing import NDArray
 from problems import make_problems
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
@@ -112,19 +111,6 @@ def _measure(robot: Robot, poses: Pose, draw: Draw, n: int, free: bool) -> dict[
         "us_per_pose": 1e6 * seconds,
         "us_per_distinct": 1e6 * seconds / max(float(counts.mean()), 1e-9),
     }
-
-
-def touching(robot: Robot, q: Array) -> NDArray[np.bool_]:
-    """Whether the arm at joints `(m, dof)` touches itself or its surroundings: any contact of MuJoCo's."""
-    model = robot.drawable_model()
-    data = mujoco.MjData(model)
-    result = np.empty(len(q), bool)
-    for i, qpos in enumerate(robot.model_qpos(q)):
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_collision(model, data)
-        result[i] = data.ncon > 0
-    return result
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 DISTINCT = 0.1  # rad, or m: two answers nearer than this are one
+TOUCH_CHECKS = 2000  # samples of a set that are looked at for contacts: they take 20 us each
 RADIUS = 0.2  # rad, or m: a point of the solution set is covered by an answer within this
 
 
@@ -135,16 +137,55 @@ def coverage(oracle: SolutionPoints, answers: Array, radius: float = RADIUS) -> 
 
 
 def piece_recall(oracle: SolutionPoints, answers: Array, radius: float = RADIUS) -> float:
-    """Share of the oracle's pieces of which a point lies within `radius` of an answer; NaN for an empty oracle."""
+    """Share of the pieces that hold the oracle point nearest to an answer, within `radius`; NaN for an empty oracle."""
     if not oracle.n_pieces:
         return float("nan")
-    return len(np.unique(oracle.piece[_covered(oracle, answers, radius)])) / oracle.n_pieces
+    return len(_touched(oracle, answers, radius)) / oracle.n_pieces
+
+
+def coverage_by_following(oracle: SolutionPoints, answers: Array, radius: float = RADIUS) -> float:
+    """Share of the oracle's points on the pieces that are touched: what following every answer would find."""
+    if not len(oracle.points):
+        return float("nan")
+    return float(np.isin(oracle.piece, _touched(oracle, answers, radius)).mean())
 
 
 def _covered(oracle: SolutionPoints, answers: Array, radius: float) -> Mask:
     if not len(answers):
         return np.zeros(len(oracle.points), bool)
     return distances(oracle.points, answers).min(-1) <= radius
+
+
+def _touched(oracle: SolutionPoints, answers: Array, radius: float) -> NDArray[np.intp]:
+    """The pieces that hold the point nearest to an answer, where that is within `radius`."""
+    if not len(answers):
+        return np.empty(0, np.intp)
+    apart = distances(oracle.points, answers)
+    return np.unique(oracle.piece[apart.argmin(0)[apart.min(0) <= radius]])
+
+
+def squared_mmd(a: Array, b: Array) -> float:
+    r"""Squared maximum mean discrepancy between samples `(n, dof)`, as IKFlow measures it (Ames et al., 2022).
+
+    Kernel :math:`k(d) = C^{\alpha} ((C + d^2) / \alpha)^{-\alpha}` with C = 1.1827, alpha = 0.2; all pairs count, a
+    sample with itself as well, so that two draws of one distribution give a floor above 0.
+    """
+    C, alpha = 1.1827, 0.2
+    kernel = lambda x, y: (C**alpha * ((C + distances(x, y) ** 2) / alpha) ** -alpha).mean()  # noqa: E731
+    return float(kernel(a, a) + kernel(b, b) - 2 * kernel(a, b))
+
+
+def touching(robot: Robot, q: Array) -> Mask:
+    """Whether the arm at joints `(m, dof)` touches itself or its surroundings: any contact of MuJoCo's."""
+    model = robot.drawable_model()
+    data = mujoco.MjData(model)
+    result = np.empty(len(q), bool)
+    for i, qpos in enumerate(robot.model_qpos(q)):
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_collision(model, data)
+        result[i] = data.ncon > 0
+    return result
 
 
 def raw_measures(robot: Robot, target: Pose, q0: Array) -> dict[str, float]:
@@ -155,12 +196,15 @@ def raw_measures(robot: Robot, target: Pose, q0: Array) -> dict[str, float]:
     raw = judge(robot, target, q0)
     outside = ((q0 <= robot.lower) | (q0 >= robot.upper)).any(-1)
     return {
+        "position_mean": raw.position_error.mean(),
         "position_median": np.median(raw.position_error),
         "position_p99": np.percentile(raw.position_error, 99),
+        "orientation_mean": raw.orientation_error.mean(),
         "orientation_median": np.median(raw.orientation_error),
         "orientation_p99": np.percentile(raw.orientation_error, 99),
         "share_in_basin": raw.near(BASIN).mean(),
         "share_outside_limits": outside.mean(),
+        "share_touching": touching(robot, q0.reshape(-1, robot.dof)[:: max(1, outside.size // TOUCH_CHECKS)]).mean(),
     }
 
 

@@ -22,7 +22,7 @@ from hybrid_ik.errors import HybridIKError, InvalidInputError  # noqa: E402
 
 BASE = ablation.BASE
 WHOLE_RECIPES = {"seed_000", "seed_001"}
-PAIRED = {"logit_normal_0", "logit_normal_04", "one_noise", "flat"}  # one change takes two or three options
+PAIRED = {"logit_normal_0", "logit_normal_04", "one_noise", "flat", "matching_alone"}  # one change takes two or three options
 
 
 def _run(folder, *arguments):
@@ -61,12 +61,12 @@ def test_unknown_rows_are_refused():
 
 
 def test_a_second_run_keeps_what_is_done(tmp_path):
-    first = _run(tmp_path, "--rows", "base", "flow_matching")
+    first = _run(tmp_path, "--rows", "base", "matching")
     assert first.returncode == 0, first.stderr
     saved = json.loads((tmp_path / "ablation.json").read_text())
     rows = {row["name"]: row for row in saved["rows"]}
-    assert list(rows) == ["random", "lookup", "perfect", "base", "flow_matching"]
-    assert rows["flow_matching"]["config"]["loss"]["mode"] == "baseline"
+    assert list(rows) == ["random", "lookup", "perfect", "base", "matching"]
+    assert rows["matching"]["steps"] == 2 * ablation.QUICK_STEPS
     assert rows["base"]["steps"] == rows["base"]["config"]["steps"] == ablation.QUICK_STEPS
     assert rows["base"]["start_us"] > 0 and rows["base"]["seconds"] >= 0
     assert all(0 <= row["measures"]["starts"]["64"]["coverage"] <= 1 for row in saved["rows"])
@@ -76,16 +76,17 @@ def test_a_second_run_keeps_what_is_done(tmp_path):
 
     files = sorted((tmp_path / "runs").rglob("*.*"))
     written = {path: path.stat().st_mtime_ns for path in files if path.is_file()}
-    (tmp_path / "runs" / "flow_matching_0" / "row.json").unlink()  # as if it was stopped before it was measured
-    second = _run(tmp_path, "--rows", "base", "flow_matching", "predicted")
+    (tmp_path / "runs" / "matching_0" / "row.json").unlink()  # as if it was stopped before it was measured
+    second = _run(tmp_path, "--rows", "base", "matching", "predicted")
     assert second.returncode == 0, second.stderr
     assert [row["name"] for row in json.loads((tmp_path / "ablation.json").read_text())["rows"]][-1] == "predicted"
     new = {path.relative_to(tmp_path).as_posix() for path, time in written.items() if path.stat().st_mtime_ns != time}
-    assert new == {"runs/flow_matching_0/row.json"}
+    assert new == {"runs/matching_0/row.json"}
 
 
 def test_an_interrupted_row_goes_on(tmp_path, panda):
-    config = ablation._with_steps(ablation._config(ablation.Options(quick=True), "base", 0), ablation.QUICK_STEPS)
+    plan = {"steps": ablation.QUICK_STEPS, "matching_steps": 0}
+    config = ablation._with_steps(ablation._config(ablation.Options(quick=True), "base", 0), plan)
     config = ablation.replace(config, out=tmp_path)
     stopped = []
 
@@ -131,3 +132,7 @@ def test_steps_fill_the_minutes(monkeypatch, panda):
     monkeypatch.setattr(ablation, "train", lambda *arguments, **options: None)
     monkeypatch.setattr(ablation, "_log", lambda config: log)
     assert ablation._plan(panda.chain, BASE, ablation.Options(minutes=2.0))["steps"] == 240
+    both = ablation._plan(panda.chain, VARIANTS["matching"].change(BASE), ablation.Options(minutes=2.0))
+    assert both["steps"] == both["matching_steps"] == 120
+    alone = ablation._plan(panda.chain, VARIANTS["matching_alone"].change(BASE), ablation.Options(minutes=2.0))
+    assert alone["steps"] == 0 and alone["matching_steps"] == 240

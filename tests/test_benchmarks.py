@@ -14,11 +14,14 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # they are programs, and import one another as such
 
+import coverage_table  # noqa: E402
 import metrics  # noqa: E402
 import oracle  # noqa: E402
 import problems  # noqa: E402
 import readme  # noqa: E402
 import record  # noqa: E402
+import sampler_measures  # noqa: E402
+import solution_curves  # noqa: E402
 
 LINE = np.stack([np.arange(0, 1.01, 0.1), np.zeros(11)], -1)  # 11 points on a line, 0.1 apart
 ABOVE = np.array([0, 1.0])
@@ -111,12 +114,96 @@ def test_near_singular_poses_are_worse_conditioned_than_others(panda):
     assert smallest[0].max() < 0.02
 
 
-def test_an_oracle_holds_verified_answers_of_every_piece(panda):
-    pose = problems.make_problems(panda, "reachable", 1, 0)[0]
-    known = oracle.solution_points(panda, pose, n_starts=2000)
-    assert known.n_pieces >= 1
-    assert metrics.judge(panda, pose, known.points).meets(metrics.EXACT).all()
-    assert metrics.coverage(known, known.points) == metrics.piece_recall(known, known.points) == 1
+@pytest.fixture(scope="module")
+def two_sets(panda):
+    poses = problems.make_problems(panda, "reachable", 2, 0)
+    return poses, oracle.solution_sets(panda, poses, effort=0.05)
+
+
+def test_an_oracle_holds_verified_answers_of_every_piece(panda, two_sets):
+    for pose, known in zip(two_sets[0], two_sets[1], strict=True):
+        assert known.n_pieces >= 1
+        assert metrics.judge(panda, pose, known.points).meets(metrics.EXACT).all()
+        assert metrics.coverage(known, known.points) == metrics.piece_recall(known, known.points) == 1
+        assert metrics.coverage_by_following(known, known.points) == 1
+
+
+def test_an_oracle_agrees_with_the_closed_form(panda):
+    """ssik samples the sets of the Panda by formulas: none of its answers is missing in the stored ones."""
+    ssik = pytest.importorskip("ssik", reason="the closed form is ssik's")
+    arm = ssik.Manipulator.from_prebuilt("franka_panda_ik")
+    tool = np.linalg.inv(arm.fk(panda.home)) @ panda.forward_kinematics(panda.home).matrix()
+    poses, sets, _ = coverage_table.known_sets(panda, 200, 0)
+    n_answers = 0
+    for pose, known in zip(poses, sets, strict=True):
+        answers = np.array([found.q for found in arm.solve(pose.matrix() @ np.linalg.inv(tool))])
+        assert metrics.judge(panda, pose, answers).meets(metrics.EXACT).all()
+        assert metrics.distances(answers, known.points).min(-1).max() < oracle.SPACING
+        n_answers += len(answers)
+    assert n_answers > 2000
+
+
+def test_a_curve_is_followed_to_its_limits(panda):
+    q = panda.home
+    curve = solution_curves.follow(panda, panda.forward_kinematics(q[None]), q[None])[0]
+    judged = metrics.judge(panda, panda.forward_kinematics(q), curve.q)
+    assert judged.meets(metrics.EXACT).all()
+    steps = np.linalg.norm(np.diff(curve.q, axis=0), axis=-1)
+    assert steps.max() < 1.5 * solution_curves.STEP
+    if not curve.closed:
+        room = np.minimum(curve.q - panda.lower, panda.upper - curve.q)[[0, -1]].min(-1)
+        assert (room < 2 * solution_curves.SHORTEST).all()
+
+
+def test_points_of_a_curve_are_even():
+    corner = solution_curves.Curve(np.array([[0.0, 0], [1, 0], [1, 1]]), closed=False)
+    np.testing.assert_allclose(corner.even_points(0.5), [[0.25, 0], [0.75, 0], [1, 0.25], [1, 0.75]])
+    around = solution_curves.Curve(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), closed=True)
+    assert len(around.even_points(0.5)) == 8
+    assert len(solution_curves.Curve(np.zeros((1, 2)), closed=False).even_points(0.5)) == 1
+
+
+def test_answers_on_a_curve_are_known():
+    line = solution_curves.Curve(LINE, closed=False)
+    answers = np.array([[0.5, 0.01], [0.5, 0.1], [-0.1, 0]])
+    assert solution_curves.unknown([line], answers, 0.02).tolist() == [False, True, True]
+    assert solution_curves.unknown([], answers, 0.02).all()
+
+
+def test_stored_sets_come_back(tmp_path, two_sets):
+    oracle.save_sets(tmp_path / "sets.npz", *two_sets, {"seed": 3})
+    poses, sets, about = oracle.load_sets(tmp_path / "sets.npz")
+    assert about == {"seed": 3} and len(poses) == 2
+    for before, after in zip(two_sets[1], sets, strict=True):
+        np.testing.assert_allclose(after.points, before.points, atol=1e-6)
+        np.testing.assert_array_equal(after.piece, before.piece)
+
+
+def test_the_stored_sets_are_those_of_the_shipped_panda(panda):
+    poses, sets, about = coverage_table.known_sets(panda, 3, 0)
+    assert about["file"] == oracle.STORED.name
+    for pose, known in zip(poses, sets, strict=True):
+        assert metrics.judge(panda, pose, known.points).near(metrics.EXACT).all()
+
+
+def test_mmd_is_zero_for_the_same_and_grows():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 500, 7))
+    assert metrics.squared_mmd(a, a) == pytest.approx(0, abs=1e-12)
+    assert 0 < metrics.squared_mmd(a, b) < metrics.squared_mmd(a, b + 1)
+
+
+def test_time_to_a_goal_lies_between_numbers_of_starts():
+    entry = lambda value, ms: {"coverage": value, "propose_ms_per_pose": 0.0, "refine_ms_per_pose": ms}  # noqa: E731
+    starts = {8: entry(0.2, 1.0), 16: entry(0.6, 4.0)}
+    assert sampler_measures._time_to(starts, "coverage", 0.4) == pytest.approx(2.0)
+    assert sampler_measures._time_to(starts, "coverage", 0.1) == 1.0
+    assert sampler_measures._time_to(starts, "coverage", 0.9) is None
+
+
+def test_a_folded_arm_touches_itself(panda):
+    folded = np.array([0, 1.7, 0, -3.0, 0, 0.0, 0.8])
+    assert metrics.touching(panda, np.stack([panda.home, folded])).tolist() == [False, True]
 
 
 def test_starts_on_the_answer_are_close_after_any_number_of_steps(panda):

@@ -170,7 +170,19 @@ def test_solve_loads_no_torch_and_the_first_help_is_quick():
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # by torch.func.jvp itself
 def test_train_writes_a_network_that_info_and_solve_read_and_continues(capsys, tmp_path):
     small = ["--batch-poses", "8", "--noises-per-pose", "2", "--network.width", "8", "--network.trunk-width", "8"]
-    words = ["train", "--out", str(tmp_path), "--steps", "3", "--device", "cpu", "--no-tensorboard", *small]
+    words = [
+        "train",
+        "--out",
+        str(tmp_path),
+        "--steps",
+        "3",
+        "--matching.steps",
+        "0",
+        "--device",
+        "cpu",
+        "--no-tensorboard",
+        *small,
+    ]
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "step 3 of 3" in out and "position median" in out

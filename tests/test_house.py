@@ -34,7 +34,7 @@ FLOORS = {
     "kernels": 5,
     "refiners": 6,
     "samplers": 6,
-    "learning": 6,
+    "learning": 7,
     "solution_set": 7,
     "solver": 8,
     "apps": 9,

@@ -12,7 +12,7 @@ from hybrid_ik.errors import CheckpointError, InvalidInputError
 from hybrid_ik.kernels.cpu import forward_kinematics
 from hybrid_ik.kernels.outer import use_spares
 from hybrid_ik.learning.networks import NetworkConfig, build_network
-from hybrid_ik.learning.training import noise_table
+from hybrid_ik.learning.noise import noise_table
 from hybrid_ik.pose import Pose, pose_error
 from hybrid_ik.samplers.lookup import LookupSampler
 from hybrid_ik.samplers.meanflow import ROWS_AT_ONCE, MeanFlowSampler

@@ -14,9 +14,11 @@ from hybrid_ik.checkpoint import load_network
 from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError
 from hybrid_ik.learning import training
 from hybrid_ik.learning.data import ValidationSet
+from hybrid_ik.learning.matching import MatchingConfig
 from hybrid_ik.learning.meanflow import MeanFlowConfig
 from hybrid_ik.learning.networks import NetworkConfig
-from hybrid_ik.learning.training import TrainConfig, learning_rate, noise_table, train
+from hybrid_ik.learning.noise import noise_table
+from hybrid_ik.learning.training import TrainConfig, learning_rate, train
 
 # torch's own derivative rules are written with it, and loaded at the first jvp
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
@@ -50,6 +52,7 @@ def config(tmp_path):
         device="cpu",
         out=tmp_path / "run",
         network=SMALL,
+        matching=MatchingConfig(steps=0),
     )
 
 
@@ -200,11 +203,12 @@ def test_without_tensorboard_training_goes_on(arm, config, monkeypatch, caplog):
     assert "tensorboard is not installed" in caplog.text
 
 
-def test_the_learning_rate_rises_then_falls_to_zero():
-    config = TrainConfig(steps=1000, warmup=100, lr=2e-3)
-    rates = [learning_rate(config, step) for step in range(1001)]
-    assert rates[0] == pytest.approx(2e-5) and max(rates) == pytest.approx(2e-3) and np.argmax(rates) in (99, 100)
-    assert (np.diff(rates[100:]) < 0).all() and rates[1000] == pytest.approx(0, abs=1e-12)
+def test_the_learning_rate_rises_then_falls_to_zero_in_each_part():
+    config = TrainConfig(steps=1000, warmup=100, lr=2e-3, matching=MatchingConfig(steps=500, lr=1e-3))
+    rates = [learning_rate(config, step) for step in range(1500)]
+    for part, peak in ((rates[:1000], 2e-3), (rates[1000:], 1e-3)):
+        assert part[0] == pytest.approx(0.01 * peak) and max(part) == pytest.approx(peak)
+        assert np.argmax(part) in (99, 100) and (np.diff(part[100:]) < 0).all() and part[-1] < 1e-4 * peak
 
 
 def test_noises_are_normal_and_spread_evenly():
@@ -216,10 +220,19 @@ def test_noises_are_normal_and_spread_evenly():
         assert all(len(slices[:, j].unique()) == n for j in range(7))
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"batch_poses": 0}, {"lr": 0.0}, {"clip": -1.0}, {"ema_decay": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"steps": -1}, {"batch_poses": 0}, {"lr": 0.0}, {"clip": -1.0}, {"ema_decay": 1.0}]
+)
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InvalidInputError, match=next(iter(options))):
         TrainConfig(**options)
+
+
+def test_parts_that_do_not_fit_are_refused():
+    with pytest.raises(InvalidInputError, match="at least 1 in all"):
+        TrainConfig(steps=0, matching=MatchingConfig(steps=0))
+    with pytest.raises(InvalidInputError, match="matching is for a mean velocity"):
+        TrainConfig(loss=MeanFlowConfig(mode="baseline"))
 
 
 def test_an_unknown_device_is_refused(arm, config):

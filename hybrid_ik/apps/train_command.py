@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     options = tyro.cli(TrainOptions, prog="hybrid-ik train", args=list(argv), config=(tyro.conf.FlagCreatePairsOff,))
     robot = Robot(options.robot, tip=options.tip, base=options.base)
     network = train(robot.chain, options.config, validation=exact_validation(robot), resume=options.resume)
-    print(f"{options.config.out / NETWORK_FILE}: step {network.record['steps']} of {options.config.steps}")
+    print(f"{options.config.out / NETWORK_FILE}: step {network.record['steps']} of {options.config.all_steps}")
     for name, value in network.record.get("measures", {}).items():
         print(f"  {name.replace('_', ' ')}: {value:.4g}")
     return 0

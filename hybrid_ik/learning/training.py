@@ -24,25 +24,26 @@ from hybrid_ik.checkpoint import NetworkFile, load_network, save_network
 from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import HybridIKError, InvalidInputError
 from hybrid_ik.learning.data import PairStream, ValidationSet
+from hybrid_ik.learning.matching import Matching, MatchingConfig
 from hybrid_ik.learning.meanflow import MeanFlowConfig, meanflow_loss
 from hybrid_ik.learning.measures import measure_raw
 from hybrid_ik.learning.networks import NetworkConfig
+from hybrid_ik.learning.noise import noise_table
 from hybrid_ik.learning.state import TrainingState, new_state
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE, NETWORK_FILE, LOG_FILE = "state.safetensors", "network.safetensors", "log.jsonl"
-NOISE_TABLE = 1024  # low-discrepancy noises that travel in the network file
 VALIDATION_NOISES = 16
 VALIDATION_SEED = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a network is trained. The defaults are the recipe of the shipped Panda network."""
+    """How a network is trained: MeanFlow first, then matching. The defaults made the shipped Panda network."""
 
     steps: int = 50_000
-    """Optimiser steps; the learning rate falls to zero at the last one."""
+    """Optimiser steps of the MeanFlow loss; the learning rate falls to zero at the last one. 0 for matching alone."""
     batch_poses: int = 256
     """Poses of a step."""
     noises_per_pose: int = 8
@@ -72,10 +73,18 @@ class TrainConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """The network."""
     loss: MeanFlowConfig = field(default_factory=MeanFlowConfig)
-    """The loss."""
+    """The MeanFlow loss."""
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+    """What comes after it."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_poses", "noises_per_pose", "log_interval", "checkpoint_interval"):
+        if self.steps < 0 or self.all_steps < 1:
+            raise InvalidInputError(f"steps: expected at least 1 in all, got {self.steps} and {self.matching.steps}")
+        if self.matching.steps and self.loss.mode != "meanflow":
+            raise InvalidInputError(
+                "matching.steps: matching is for a mean velocity; expected 0 with loss.mode baseline"
+            )
+        for name in ("batch_poses", "noises_per_pose", "log_interval", "checkpoint_interval"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("lr", "clip"):
@@ -84,9 +93,15 @@ class TrainConfig:
         if not 0 <= self.ema_decay < 1:
             raise InvalidInputError(f"ema_decay: expected a number in [0, 1), got {self.ema_decay}")
 
+    @property
+    def all_steps(self) -> int:
+        """Steps of both parts."""
+        return self.steps + self.matching.steps
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {**asdict(self), "out": str(self.out)}
+        """Plain data, as JSON gives it back."""
+        plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), "out": str(self.out)}))
+        return plain
 
 
 def train(
@@ -114,14 +129,13 @@ def train(
     validation = ValidationSet.from_chain(chain) if validation is None else validation
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         state = _open_run(chain, config, device, resume)
-        stream = PairStream(Encoder(chain, config.network.encoding), state.generator)
+        losses = _Losses(chain, config, state)
         with _stop_requests() as stop, _Log(config, state.step) as log:
-            progress = tqdm(total=config.steps, initial=state.step, disable=None, desc="train")
+            progress = tqdm(total=config.all_steps, initial=state.step, disable=None, desc="train")
             started = time.monotonic() - state.seconds
             total, logged = torch.zeros((), device=device), state.step
-            while state.step < config.steps and not stop.is_set():
-                x, condition = stream.next_batch(config.batch_poses)
-                loss = meanflow_loss(state.network, x, condition, config.noises_per_pose, config.loss, state.generator)
+            while state.step < config.all_steps and not stop.is_set():
+                loss = losses.next()
                 state.optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
@@ -137,13 +151,13 @@ def train(
                     mean = _finite(total, state.step) / (state.step - logged)
                     log.write(step=state.step, seconds=state.seconds, lr=lr, loss=mean)
                     total, logged = torch.zeros_like(total), state.step
-                if state.step % config.checkpoint_interval == 0 and state.step < config.steps:
+                if state.step % config.checkpoint_interval == 0 and state.step < config.all_steps:
                     log.write(step=state.step, **_checkpoint(state, chain, config, validation))
             progress.close()
             _finite(total, state.step)
             log.write(step=state.step, **_checkpoint(state, chain, config, validation))
-    if state.step < config.steps:
-        logger.warning("stopped at step %d of %d; continue with resume", state.step, config.steps)
+    if state.step < config.all_steps:
+        logger.warning("stopped at step %d of %d; continue with resume", state.step, config.all_steps)
     return load_network(config.out / NETWORK_FILE)
 
 
@@ -160,17 +174,34 @@ def choose_device(name: str) -> torch.device:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then half a cosine that reaches zero after the last step."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return 0.5 * config.lr * (1 + math.cos(math.pi * done))
+    """Learning rate of a step: in each part a linear warm-up, then half a cosine that reaches zero after its end."""
+    first = step < config.steps
+    steps, peak = (config.steps, config.lr) if first else (config.matching.steps, config.matching.lr)
+    step = step if first else step - config.steps
+    warmup = min(config.warmup, steps // 2)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return 0.5 * peak * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def noise_table(n_joints: int, n: int = NOISE_TABLE, seed: int = 0) -> Tensor:
-    """Standard normal noises `(n, n_joints)` from scrambled Sobol points: any first 2^k of them are spread evenly."""
-    points = torch.quasirandom.SobolEngine(n_joints, scramble=True, seed=seed).draw(n, dtype=torch.float64)
-    return (math.sqrt(2.0) * torch.erfinv(2.0 * points.clamp(1e-7, 1 - 1e-7) - 1.0)).float()
+class _Losses:
+    """The loss of each step, on data of its own."""
+
+    def __init__(self, chain: Chain, config: TrainConfig, state: TrainingState) -> None:
+        self.config, self.state = config, state
+        self._encoder = Encoder(chain, config.network.encoding)
+        self._pairs = PairStream(self._encoder, state.generator)
+        self._matching: Matching | None = None
+
+    def next(self) -> Tensor:
+        """The loss of the state's step."""
+        config, state = self.config, self.state
+        if state.step < config.steps:
+            x, condition = self._pairs.next_batch(config.batch_poses)
+            return meanflow_loss(state.network, x, condition, config.noises_per_pose, config.loss, state.generator)
+        if self._matching is None:
+            self._matching = Matching(self._encoder, config.matching, config.seed, state.step - config.steps)
+        return self._matching.next_loss(state.network, state.generator.device)
 
 
 def _open_run(chain: Chain, config: TrainConfig, device: torch.device, resume: bool) -> TrainingState:

@@ -1,0 +1,99 @@
+"""Training data of the second phase: whole solution sets, as answers spread evenly over them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.encoding import Encoder
+from hybrid_ik.kernels.distinct import pick_distinct
+from hybrid_ik.learning.data import exact_poses
+from hybrid_ik.pose import Pose, quaternion_from_matrix
+from hybrid_ik.refiners.base import LMConfig
+from hybrid_ik.refiners.lanes import LaneRefiner
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+CHUNK = 512  # poses made at once
+CHUNKS = 16  # poses are drawn from this many chunks; for each pass over them the oldest is replaced
+CLOSE = 0.02  # rad, or m: of answers nearer than this one is kept
+# Loose: the network is off by a hundred times more.
+REFINING = LMConfig(max_iterations=20, position_tolerance=1e-4, orientation_tolerance=1e-4)
+
+
+class AnswerStream:
+    """Poses, each with answers that are spread over all of its solution set.
+
+    Answers are refined random starts. Of those, farthest-point picks (Gonzalez, 1985) are kept: evenly spread, however
+    unevenly the refiner reached them. Where a set has fewer answers than asked for, they are repeated alike.
+
+    The order of everything follows from the seed, so that `skip` takes a new stream to where an old one was.
+
+    Args:
+        encoder: the arm, and how its poses and joints are told.
+        n_answers: answers kept for each pose.
+        starts_per_answer: random starts refined for each of them.
+        seed: of poses, starts and order.
+    """
+
+    def __init__(self, encoder: Encoder, n_answers: int, starts_per_answer: int = 4, seed: int = 0) -> None:
+        self.encoder, self.n_answers, self.seed = encoder, n_answers, seed
+        self._n_starts = starts_per_answer * n_answers
+        bare = replace(encoder.chain, T_base_first=np.eye(4), T_last_tip=np.eye(4))  # conditions are inner poses
+        self._refiner = LaneRefiner(bare, REFINING)
+        self._period = np.where(_goes_round(encoder.chain), 2.0 * np.pi, 0.0)
+        self._chunks: dict[int, tuple[Array, Floats]] = {}
+        self._pass, self._at = 0, 0
+
+    def next_batch(self, n: int, n_answers: int) -> tuple[Floats, Floats]:
+        """Normalised answers `(n, n_answers, n_joints)` and conditions `(n, n_features)`.
+
+        Fewer answers than the stream keeps are spread as evenly as those.
+        """
+        self.skip(n)
+        numbers = range(self._pass, self._pass + CHUNKS)
+        self._chunks = {k: self._chunks[k] if k in self._chunks else self.make(CHUNK, k) for k in numbers}
+        order = np.random.default_rng([self.seed, 1, self._pass]).permutation(CHUNK * CHUNKS)[self._at - n : self._at]
+        rows = [(self._chunks[self._pass + row // CHUNK], row % CHUNK) for row in order]
+        answers = np.stack([chunk[0][i] for chunk, i in rows])
+        if n_answers < self.n_answers:
+            rng = np.random.default_rng([self.seed, 2, self._pass, self._at])
+            answers = self._spread(answers, np.ones(answers.shape[:2], bool), n_answers, rng)
+        return self.encoder.normalise(answers).astype(np.float32), np.stack([chunk[1][i] for chunk, i in rows])
+
+    def skip(self, n: int) -> None:
+        """Goes on as after `next_batch(n, ...)`."""
+        if self._at + n > CHUNK * CHUNKS:
+            self._pass, self._at = self._pass + 1, 0
+        self._at += n
+
+    def make(self, n: int, number: int) -> tuple[Array, Floats]:
+        """Answers `(n, n_answers, dof)` [rad, or m] and conditions of `n` poses, the same for the same number."""
+        chain, rng = self.encoder.chain, np.random.default_rng([self.seed, 0, number])
+        q0 = rng.uniform(chain.sample_lower, chain.sample_upper, (n, self._n_starts + 1, chain.dof))
+        position, rotation = exact_poses(chain, q0[:, 0])
+        result = self._refiner.refine(Pose(position, quaternion_from_matrix(rotation)), q0)
+        success = np.ascontiguousarray(result.success)
+        answers = self._spread(self._wrapped(result.q), success, self.n_answers, rng)
+        return answers, self.encoder.encode(position, rotation)
+
+    def _spread(self, q: Array, usable: NDArray[np.bool_], n_answers: int, rng: np.random.Generator) -> Array:
+        """`n_answers` of each row; one is usable at least, the joints that the pose was made from."""
+        picks = pick_distinct(q, usable, rng.random(usable.shape), n_answers, CLOSE, self._period, True)
+        count = (picks >= 0).sum(-1, keepdims=True)  # -1 stands behind the picks
+        picks = np.take_along_axis(picks, np.arange(n_answers) % count, 1)
+        return np.take_along_axis(q, picks[..., None], 1)
+
+    def _wrapped(self, q: Array) -> Array:
+        """Joints that go round without limits, within half a turn of the middle of the range they are drawn from."""
+        middle = 0.5 * (self.encoder.chain.sample_lower + self.encoder.chain.sample_upper)
+        turned = middle + (q - middle + np.pi) % (2.0 * np.pi) - np.pi
+        return np.where(_goes_round(self.encoder.chain), turned, q)
+
+
+def _goes_round(chain: Chain) -> NDArray[np.bool_]:
+    return np.array([kind == "hinge" for kind in chain.kinds]) & ~np.isfinite(chain.upper - chain.lower)

@@ -1,0 +1,184 @@
+"""The second phase of training: its data are whole solution sets, its loss a distance between sets, its runs resume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.encoding import Encoder
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.kernels.cpu import forward_kinematics
+from hybrid_ik.learning import answers as answers_module
+from hybrid_ik.learning import matching
+from hybrid_ik.learning.answers import CLOSE, AnswerStream
+from hybrid_ik.learning.matching import Matching, MatchingConfig, matched_distance
+from hybrid_ik.learning.networks import NetworkConfig
+from hybrid_ik.learning.training import TrainConfig, train
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+SMALL = NetworkConfig(width=16, depth=2, trunk_width=16, trunk_depth=1)
+FEW = MatchingConfig(steps=12, levels=(4, 8), rows=16, max_poses=4)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(answers_module, "CHUNK", 8)
+    monkeypatch.setattr(answers_module, "CHUNKS", 3)
+
+
+@pytest.fixture(scope="module")
+def encoder(panda):
+    return Encoder(panda.chain, "invariant")
+
+
+def test_the_distance_of_a_set_from_itself_is_zero_in_any_order():
+    x = torch.randn((3, 6, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert matched_distance(x, x[:, torch.randperm(6)]) == pytest.approx(matching.SMOOTH)
+
+
+def test_the_distance_is_that_of_the_best_permutation():
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn((2, 1, 4, 3), generator=generator, dtype=torch.float64)
+    from itertools import permutations
+
+    best = min(permutations(range(4)), key=lambda order: float((x - y[:, list(order)]).square().sum()))
+    expected = ((x - y[:, list(best)]).square().sum(-1) + matching.SMOOTH**2).sqrt().mean()
+    assert matched_distance(x, y) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_its_gradient_is_that_of_finite_differences():
+    generator = torch.Generator().manual_seed(2)
+    x, y = torch.randn((2, 2, 5, 3), generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: matched_distance(x, y), x.requires_grad_())
+    same = y.clone().requires_grad_()
+    matched_distance(same, y).backward()
+    assert torch.isfinite(same.grad).all()
+
+
+def test_answers_reach_their_poses_inside_the_limits_and_are_spread(panda, encoder):
+    q, condition = AnswerStream(encoder, 16, seed=3).make(5, 0)
+    assert q.shape == (5, 16, 7)
+    assert ((q >= panda.lower) & (q <= panda.upper)).all()
+    position, rotation = forward_kinematics(panda.chain, q.reshape(-1, 7))
+    # what the network is told is the same for all answers of a pose
+    told = encoder.encode(position, rotation).reshape(5, 16, -1)
+    np.testing.assert_allclose(told, np.broadcast_to(condition[:, None], told.shape), atol=2e-3)
+    for row in q:
+        apart = np.linalg.norm(row[:, None] - row, axis=-1) + np.eye(16)
+        assert apart.min() >= CLOSE
+
+
+def test_few_answers_are_repeated_alike():
+    """A planar arm with two hinges and a slide reaches each pose in one way."""
+    arm = Chain.from_axes(
+        kinds=("hinge", "hinge", "slide"),
+        origins=[[0, 0, 0], [0, 0, 0.4], [0.3, 0, 0.4]],
+        axes=[[0, 0, 1], [0, 1, 0], [1, 0, 0]],
+        T_base_tip=np.eye(4),
+        lower=[-2.0, -1.5, 0.0],
+        upper=[2.0, 1.5, 0.3],
+        joint_names=("one", "two", "three"),
+    )
+    q, _ = AnswerStream(Encoder(arm, "rotation6d"), 8).make(4, 0)
+    assert q.shape == (4, 8, 3)
+    for row in q:
+        _, counts = np.unique(row.round(3), axis=0, return_counts=True)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_joints_that_go_round_stay_in_the_range_they_are_drawn_from(panda):
+    free = replace(panda.chain, lower=np.full(7, -np.inf), upper=np.full(7, np.inf))
+    q, _ = AnswerStream(Encoder(free, "invariant"), 8).make(3, 0)
+    assert np.abs(q).max() <= np.pi + 1e-12
+
+
+def test_a_stream_goes_on_where_another_was(encoder):
+    first, second = (AnswerStream(encoder, 8, seed=5) for _ in range(2))
+    for n in (4, 5, 8, 16, 3):  # over the end of the first pass
+        first.next_batch(n, 8)
+        second.skip(n)
+    for a, b in zip(first.next_batch(4, 4), second.next_batch(4, 4), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_fewer_answers_are_some_of_the_set_and_spread(encoder):
+    all_of_them, few = AnswerStream(encoder, 16).next_batch(3, 16)[0], AnswerStream(encoder, 16).next_batch(3, 4)[0]
+    gap = lambda x: (np.linalg.norm(x[:, None] - x, axis=-1) + 9 * np.eye(len(x))).min()  # noqa: E731
+    for whole, part in zip(all_of_them, few, strict=True):
+        assert all((whole == row).all(-1).any() for row in part)
+        assert gap(part) > 2 * gap(whole)
+
+
+def test_steps_draw_every_level_and_block(encoder):
+    drawn = {Matching(encoder, FEW, seed=0)._draw(step) for step in range(50)}
+    assert drawn == {(4, 0), (4, 1), (8, 0)}
+
+
+def test_a_run_interrupted_in_either_part_continues_bit_for_bit(panda, tmp_path, monkeypatch):
+    config = TrainConfig(
+        steps=4,
+        batch_poses=8,
+        noises_per_pose=2,
+        log_interval=4,
+        checkpoint_interval=8,
+        tensorboard=False,
+        device="cpu",
+        network=SMALL,
+        matching=FEW,
+        out=tmp_path / "whole",
+    )
+    whole = train(panda.chain, config)
+    parted = replace(config, out=tmp_path / "parted")
+    with monkeypatch.context() as patch:
+        loss, calls = Matching.next_loss, iter(range(100))
+
+        def fails_at_the_tenth(self, *arguments):
+            if next(calls) == 9:  # after the checkpoint of step 8
+                raise KeyboardInterrupt
+            return loss(self, *arguments)
+
+        patch.setattr(Matching, "next_loss", fails_at_the_tenth)
+        with pytest.raises(KeyboardInterrupt):
+            train(panda.chain, parted)
+    resumed = train(panda.chain, parted, resume=True)
+    assert resumed.record["steps"] == 16
+    for name, value in whole.tensors.items():
+        np.testing.assert_array_equal(resumed.tensors[name], value)
+
+
+def test_samples_come_nearer_to_the_sets(panda, encoder):
+    torch.manual_seed(0)
+    from hybrid_ik.learning.networks import build_network
+
+    network = build_network(replace(SMALL, width=64), encoder.n_joints, encoder.n_features)
+    task = Matching(encoder, replace(FEW, rows=32), seed=0)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    losses = []
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = task.next_loss(network, torch.device("cpu"))
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"steps": -1}, "steps"),
+        ({"levels": ()}, "powers of two"),
+        ({"levels": (48,)}, "powers of two"),
+        ({"levels": (2048,)}, "up to 1024"),
+        ({"rows": 0}, "rows"),
+        ({"lr": 0.0}, "lr"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, word):
+    with pytest.raises(InvalidInputError, match=word):
+        MatchingConfig(**options)
