@@ -9,7 +9,7 @@ from typing import Any
 def plot_comparison(result: dict[str, Any], path: Path) -> None:
     """Times of all rows: for one answer beside its success, for many beside how many came."""
     rows = result["rows"][::-1]
-    figure = _figure(11, 1.2 + 0.38 * len(rows))
+    figure = new_figure(11, 1.2 + 0.38 * len(rows))
     if figure is None:
         return
     one, many = figure.subplots(1, 2, sharey=True)
@@ -20,18 +20,18 @@ def plot_comparison(result: dict[str, Any], path: Path) -> None:
     many.set_title(f"{rows[0]['many']['asked']} answers: time, and distinct ones found", fontsize=10)
     where = f"one core of {result['machine']['processor']}"
     figure.suptitle(f"{result['robot']}, {result['problems']} poses, {where}; median to 99th percentile", fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_ablation(result: dict[str, Any], path: Path) -> None:
     """`<path>_cost.png`: coverage with 64 starts against the time of one; `<path>_training.png`: the way there."""
     rows = [row for row in result["rows"] if "failed" not in row]
     for name, draw in {"cost": _cost, "training": _training}.items():
-        figure = _figure(10, 6)
+        figure = new_figure(10, 6)
         if figure is None:
             return
         draw(figure, rows)
-        _save(figure, path.with_name(f"{path.stem}_{name}.png"))
+        save_figure(figure, path.with_name(f"{path.stem}_{name}.png"))
 
 
 def _cost(figure: Any, rows: list[dict[str, Any]]) -> None:
@@ -75,7 +75,7 @@ def _training(figure: Any, rows: list[dict[str, Any]]) -> None:
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=6)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """An empty figure [inch]; None, and a word about it, where matplotlib is not installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -88,7 +88,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     print(f"saved {path}")

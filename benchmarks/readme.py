@@ -48,25 +48,27 @@ def coverage_table(result: dict[str, Any]) -> str:
         "covered with 16 / 64 / 256",
         "pieces touched",
         "converged after 3 / 5 / 10 / 20 steps",
-        "proposing 64",
+        "time to cover 50 % / 80 %",
     )
     for row in coverage["rows"]:
-        starts = row["starts"].values()
+        starts = [row["starts"][n] for n in ("16", "64", "256")]
+        times = [row["ms_to"][f"coverage {goal}"] for goal in (0.5, 0.8)]
         steps = [row["success_after_steps"][k] for k in ("3", "5", "10", "20")]
         cells = [
             row["name"],
             " / ".join(f"{entry['coverage']:.2f}" for entry in starts),
             " / ".join(f"{entry['piece_recall']:.2f}" for entry in starts),
             " / ".join(f"{share:.2f}" for share in steps),
-            duration(1e-3 * row["starts"]["64"]["propose_ms_per_pose"]) if row["name"] != "perfect" else "",
+            " / ".join(duration(1e-3 * ms) if ms else "-" for ms in times) if row["name"] != "perfect" else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     oracle = coverage["oracle"]
     note = (
-        f"{coverage['n_poses']} poses. The set is what {oracle['starts']:,} refined random starts a pose lead to, "
-        f"thinned to points {oracle['spacing']} rad apart; covered is what lies within 0.2 rad of an answer; `perfect` "
-        f"draws from the set itself. The network was trained for {training['seconds'] / 60:.0f} minutes on "
-        f"{training['device'].replace('_', '-')} (`hybrid-ik info` shows its record)."
+        f"{coverage['n_poses']} poses, network and refiner included in the times. The whole set of a pose is known as "
+        f"curves, followed along the null space until {oracle['quiet']:,} further answers all lay on them; covered is "
+        "what lies within 0.2 rad of an answer; `perfect` draws from the set itself. The network was trained for "
+        f"{training['seconds'] / 60:.0f} minutes on {training['device'].replace('_', '-')} (`hybrid-ik info` shows its "
+        "record)."
     )
     return "\n".join([*lines, "", note])
 

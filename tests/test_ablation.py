@@ -22,7 +22,13 @@ from hybrid_ik.errors import HybridIKError, InvalidInputError  # noqa: E402
 
 BASE = ablation.BASE
 WHOLE_RECIPES = {"seed_000", "seed_001"}
-PAIRED = {"logit_normal_0", "logit_normal_04", "one_noise", "flat", "matching_alone"}  # one change takes two or three options
+PAIRED = {
+    "logit_normal_0",
+    "logit_normal_04",
+    "one_noise",
+    "flat",
+    "matching_alone",
+}  # one change takes two or three options
 
 
 def _run(folder, *arguments):

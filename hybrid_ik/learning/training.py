@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import platform
 import signal
 import threading
@@ -30,6 +31,7 @@ from hybrid_ik.learning.measures import measure_raw
 from hybrid_ik.learning.networks import NetworkConfig
 from hybrid_ik.learning.noise import noise_table
 from hybrid_ik.learning.state import TrainingState, new_state
+from hybrid_ik.learning.workers import Workers, torchrun_workers
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,9 @@ def train(
     A resumed run ends with the same bits as one that was never interrupted (same machine and versions). SIGINT and
     SIGTERM end the run after the step under way, with everything saved.
 
+    Under torchrun every process trains on data of its own, with `batch_poses` poses each, and gradients are averaged;
+    the first one writes. There a resumed run goes on with other data than an uninterrupted one in all but the first.
+
     Args:
         chain: the arm.
         config: the options.
@@ -127,17 +132,24 @@ def train(
     """
     device = choose_device(config.device)
     validation = ValidationSet.from_chain(chain) if validation is None else validation
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with (
+        torchrun_workers(device) as workers,
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+    ):
         state = _open_run(chain, config, device, resume)
-        losses = _Losses(chain, config, state)
-        with _stop_requests() as stop, _Log(config, state.step) as log:
-            progress = tqdm(total=config.all_steps, initial=state.step, disable=None, desc="train")
+        workers.share(state.network)
+        if not workers.leads:
+            state.generator.manual_seed(_worker_seed(config, workers) + state.step)
+        losses = _Losses(chain, config, state, _worker_seed(config, workers))
+        with _stop_requests() as requested, _Log(config, state.step, workers.leads) as log:
+            progress = tqdm(total=config.all_steps, initial=state.step, disable=None if workers.leads else True)
             started = time.monotonic() - state.seconds
-            total, logged = torch.zeros((), device=device), state.step
-            while state.step < config.all_steps and not stop.is_set():
+            total, logged, stop = torch.zeros((), device=device), state.step, requested.is_set()
+            while state.step < config.all_steps and not stop:
                 loss = losses.next()
                 state.optimizer.zero_grad()
                 loss.backward()
+                loss, stop = workers.average(state.network, loss, requested.is_set())
                 torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.clip)
                 lr = state.optimizer.param_groups[0]["lr"] = learning_rate(config, state.step)
                 state.optimizer.step()
@@ -146,25 +158,27 @@ def train(
                 state.seconds = time.monotonic() - started
                 progress.update()
 
-                total += loss.detach()
+                total += loss
                 if state.step % config.log_interval == 0:
                     mean = _finite(total, state.step) / (state.step - logged)
                     log.write(step=state.step, seconds=state.seconds, lr=lr, loss=mean)
                     total, logged = torch.zeros_like(total), state.step
-                if state.step % config.checkpoint_interval == 0 and state.step < config.all_steps:
+                if workers.leads and state.step % config.checkpoint_interval == 0 and state.step < config.all_steps:
                     log.write(step=state.step, **_checkpoint(state, chain, config, validation))
             progress.close()
             _finite(total, state.step)
-            log.write(step=state.step, **_checkpoint(state, chain, config, validation))
+            if workers.leads:
+                log.write(step=state.step, **_checkpoint(state, chain, config, validation))
+            workers.wait()
     if state.step < config.all_steps:
         logger.warning("stopped at step %d of %d; continue with resume", state.step, config.all_steps)
     return load_network(config.out / NETWORK_FILE)
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of a name; "auto" is CUDA where there is one, else the CPU."""
+    """The torch device of a name; "auto" is CUDA where there is one, else the CPU. Under torchrun each has its own."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -187,8 +201,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 class _Losses:
     """The loss of each step, on data of its own."""
 
-    def __init__(self, chain: Chain, config: TrainConfig, state: TrainingState) -> None:
-        self.config, self.state = config, state
+    def __init__(self, chain: Chain, config: TrainConfig, state: TrainingState, seed: int) -> None:
+        self.config, self.state, self.seed = config, state, seed
         self._encoder = Encoder(chain, config.network.encoding)
         self._pairs = PairStream(self._encoder, state.generator)
         self._matching: Matching | None = None
@@ -200,8 +214,12 @@ class _Losses:
             x, condition = self._pairs.next_batch(config.batch_poses)
             return meanflow_loss(state.network, x, condition, config.noises_per_pose, config.loss, state.generator)
         if self._matching is None:
-            self._matching = Matching(self._encoder, config.matching, config.seed, state.step - config.steps)
+            self._matching = Matching(self._encoder, config.matching, self.seed, state.step - config.steps)
         return self._matching.next_loss(state.network, state.generator.device)
+
+
+def _worker_seed(config: TrainConfig, workers: Workers) -> int:
+    return config.seed + 1_000_003 * workers.rank
 
 
 def _open_run(chain: Chain, config: TrainConfig, device: torch.device, resume: bool) -> TrainingState:
@@ -292,9 +310,15 @@ def _stop_requests() -> Iterator[threading.Event]:
 
 
 class _Log:
-    """Lines of JSON, and TensorBoard events where it is installed; lines after the resumed step are dropped."""
+    """Lines of JSON, and TensorBoard events where it is installed; lines after the resumed step are dropped.
 
-    def __init__(self, config: TrainConfig, step: int) -> None:
+    Only the leading worker writes.
+    """
+
+    def __init__(self, config: TrainConfig, step: int, leads: bool) -> None:
+        self._file, self._board = None, None
+        if not leads:
+            return
         config.out.mkdir(parents=True, exist_ok=True)
         path = config.out / LOG_FILE
         lines = path.read_text().splitlines() if path.exists() else []
@@ -303,6 +327,8 @@ class _Log:
         self._board = _tensorboard(config.out) if config.tensorboard else None
 
     def write(self, step: int, **values: float) -> None:
+        if self._file is None:
+            return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
@@ -313,7 +339,8 @@ class _Log:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._board is not None:
             self._board.close()
 
