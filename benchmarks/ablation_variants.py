@@ -40,6 +40,11 @@ def _logit_normal(mean: float, std: float) -> Change:
     return _loss(times="logit_normal", logit_mean=mean, logit_std=std)
 
 
+def _matching(**changes: Any) -> Change:
+    """MeanFlow for half of the time, then matching with these options."""
+    return lambda base: replace(base, matching=MatchingConfig(**changes))
+
+
 SEED_NETWORK = NetworkConfig(
     architecture="residual", width=512, depth=6, norm="batch", activation="gelu", dropout=0.1, encoding="rotation6d"
 )
@@ -84,7 +89,21 @@ VARIANTS: dict[str, Variant] = {
     "slope_clip": Variant("(t - r) du/dt of a row at most 5 long", _loss(slope_clip=5.0)),
     "dispersive_025": Variant("dispersive loss, weight 0.25", _loss(dispersive_weight=0.25)),
     "dispersive_05": Variant("dispersive loss, weight 0.5", _loss(dispersive_weight=0.5)),
-    "matching": Variant("MeanFlow for half the time, then matching", _run(matching=MatchingConfig())),
+    "set_answers": Variant("noises paired with 32 answers spread over the whole set", _run(answers_per_pose=32)),
+    "instant_first": Variant("r = t alone for the first quarter of the steps", _run(instant_first=0.25)),
+    "matching": Variant("MeanFlow for half the time, then matching", _matching()),
+    "drifting": Variant("the same with attraction and repulsion in place of matching", _matching(loss="drifting")),
+    "consistency": Variant("matching, and a distance of poses (weight 1)", _matching(consistency=1.0)),
+    "consistency_rising": Variant(
+        "matching, and a distance of poses (weight rising to 1)", _matching(consistency=1.0, rising=True)
+    ),
+    "distillation": Variant(
+        "matching, and the distance from what the refiner makes of a sample (weight 1)", _matching(distillation=1.0)
+    ),
+    "distillation_rising": Variant(
+        "matching, and the distance from what the refiner makes of a sample (weight rising to 1)",
+        _matching(distillation=1.0, rising=True),
+    ),
     "matching_alone": Variant("matching from the start, no MeanFlow", _run(steps=0, matching=MatchingConfig())),
     "one_noise": Variant("2048 poses with one noise each", _run(batch_poses=2048, noises_per_pose=1)),
     "invariant": Variant("told what the outer joints leave unchanged", _network(encoding="invariant")),

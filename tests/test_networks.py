@@ -17,6 +17,7 @@ from hybrid_ik.learning.measures import one_step_samples
 from hybrid_ik.learning.networks import TIME_SIZE, NetworkConfig, build_network, embed_times
 from hybrid_ik.learning.torch_math import TorchMath
 from hybrid_ik.samplers import numpy_network as twin
+from hybrid_ik.samplers.lane_network import fastest_network
 
 OPTIONS = [
     {"architecture": a, "norm": n, "activation": f, "encoding": e, "depth": d}
@@ -50,12 +51,48 @@ def test_the_numpy_twin_gives_the_same_samples(panda, options, mode):
     encoder = Encoder(panda.chain, config.encoding)
     condition = encoder.encode(poses.position, poses.rotation)
     noise = np.random.default_rng(0).standard_normal((9, encoder.n_joints)).astype(np.float32)
-    numpy_twin = twin.numpy_network(file)
-    u = numpy_twin.velocity(numpy_twin.project(noise), numpy_twin.modulate(condition[:, None]))
     final_time = 0.0 if mode == "meanflow" else 1.0
     with torch.no_grad():
         expected = one_step_samples(network, torch.from_numpy(noise), torch.from_numpy(condition), final_time)
-    np.testing.assert_allclose(noise - u, expected.numpy(), rtol=0, atol=2e-5)
+    for other in (twin.numpy_network(file), fastest_network(file)):
+        u = other.velocity(other.project(noise), other.modulate(condition[:, None]))[:, : len(noise)]
+        np.testing.assert_allclose(noise - u, expected.numpy(), rtol=0, atol=2e-5)
+
+
+def test_lanes_run_what_they_can(panda):
+    kinds = {}
+    for options in ({}, {"norm": "batch"}, {"norm": "layer"}, {"architecture": "residual"}):
+        file, _ = network_file(panda.chain, NetworkConfig(width=20, trunk_width=8, **options))
+        kinds[next(iter(options.values()), "none")] = type(fastest_network(file)).__name__
+    assert kinds == {
+        "none": "LaneNetwork",
+        "batch": "LaneNetwork",
+        "layer": "ModulatedNetwork",
+        "residual": "ResidualNetwork",
+    }
+
+
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_a_start_in_lanes_is_the_same_in_whatever_company(panda, activation):
+    """A width that is no multiple of a tile, starts that fill no block, large arguments: bit for bit."""
+    file, _ = network_file(panda.chain, NetworkConfig(width=21, trunk_width=8, activation=activation))
+    network = fastest_network(file)
+    rng = np.random.default_rng(2)
+    noise, condition = rng.normal(size=(40, 5)), 30 * rng.normal(size=(7, 1, 5))
+    noise, modulation = noise.astype(np.float32), network.modulate(condition.astype(np.float32))
+    whole = network.velocity(network.project(noise), modulation)[:, :40]
+    assert np.isfinite(whole).all()
+    for n in (1, 15, 16, 17):
+        np.testing.assert_array_equal(network.velocity(network.project(noise[:n]), modulation)[:, :n], whole[:, :n])
+    np.testing.assert_array_equal(network.velocity(network.project(noise), modulation[3:4])[0, :40], whole[3])
+
+
+def test_the_lanes_say_where_a_number_is_not_finite(panda):
+    network = fastest_network(network_file(panda.chain, NetworkConfig(width=16, trunk_width=8))[0])
+    noise = np.zeros((3, 5), np.float32)
+    noise[1] = np.nan
+    u = network.velocity(network.project(noise), network.modulate(np.zeros((1, 1, 5), np.float32)))
+    assert np.isnan(u[0, 1]).all() and np.isfinite(u[0, [0, 2]]).all()
 
 
 def test_the_times_are_embedded_alike():

@@ -1,4 +1,4 @@
-"""The outer joints of proposed starts, compiled: the twin of `Encoder.complete`, done for every start of every solve.
+"""From a network's output to starts, compiled: the twin of `Encoder.complete`, done for every start of every solve.
 
 For 64 starts of one pose it takes 9 us, the same in numpy 67.
 """
@@ -6,6 +6,7 @@ For 64 starts of one pose it takes 9 us, the same in numpy 67.
 from __future__ import annotations
 
 from math import atan2, cos, pi, sin
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -14,8 +15,27 @@ from numpy.typing import NDArray
 from hybrid_ik.encoding import ORIENTATION_WEIGHT
 
 Array = NDArray[np.float64]
+Floats = NDArray[Any]  # float32
 SQUARE = ORIENTATION_WEIGHT**2
 GROUP = 4  # starts that share a spare one
+
+
+@njit(nogil=True, cache=True)
+def place_starts(u: Floats, base: Floats, half_range: Floats, lower: Array, upper: Array, q: Array) -> None:
+    """q = base - u half_range, inside the limits: one pass over what took four in numpy.
+
+    Args:
+        u: (m, at least n, n_joints) velocities, float32.
+        base: (n, n_joints) noises in units of joints.
+        half_range: (n_joints,).
+        lower: (n_joints,) limits.
+        upper: (n_joints,) limits.
+        q: (m, n, n_joints), written.
+    """
+    for row in range(len(q)):
+        for i in range(q.shape[1]):
+            for j in range(q.shape[2]):
+                q[row, i, j] = min(max(base[i, j] - u[row, i, j] * half_range[j], lower[j]), upper[j])
 
 
 @njit(nogil=True, cache=True)

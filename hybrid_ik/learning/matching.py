@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hybrid_ik.encoding import Encoder
@@ -14,8 +15,12 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.learning.measures import one_step_samples
 from hybrid_ik.learning.networks import VelocityNetwork
 from hybrid_ik.learning.noise import NOISE_TABLE, noise_table
+from hybrid_ik.learning.set_losses import consistency_loss, drifting_loss, matched_distance, smooth_distance
 
-SMOOTH = 0.01  # rad, or m: below it the distance is rounded off, for its gradient has a jump at 0
+if TYPE_CHECKING:
+    from hybrid_ik.learning.answers import Answers
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,14 @@ class MatchingConfig:
     """Random starts refined for each answer."""
     lr: float = 1e-3
     """Highest learning rate."""
+    loss: Literal["matched", "drifting"] = "matched"
+    """What brings samples to answers: the distance after matching, or attraction and repulsion."""
+    consistency: float = 0.0
+    """Weight of the distance between the pose told and the poses of the samples, by forward kinematics."""
+    distillation: float = 0.0
+    """Weight of the distance between samples and what the refiner makes of them."""
+    rising: bool = False
+    """Whether these two weights rise from 0 at the first step to their values at the last."""
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -46,6 +59,9 @@ class MatchingConfig:
                 f"matching.levels: expected powers of two up to {NOISE_TABLE}, got {self.levels}: only such blocks of "
                 "the noise table are spread evenly"
             )
+        for name in ("consistency", "distillation"):
+            if not getattr(self, name) >= 0:
+                raise InvalidInputError(f"matching.{name}: expected 0 or more, got {getattr(self, name)}")
         if not self.lr > 0:
             raise InvalidInputError(f"matching.lr: expected a positive number, got {self.lr}")
 
@@ -68,22 +84,42 @@ class Matching:
     def __init__(self, encoder: Encoder, config: MatchingConfig, seed: int, n_done: int = 0) -> None:
         from hybrid_ik.learning.answers import AnswerStream  # it needs numba, which MeanFlow alone does not
 
-        self.config, self.seed, self.step = config, seed, n_done
+        self.encoder, self.config, self.seed, self.step = encoder, config, seed, n_done
         self._answers = AnswerStream(encoder, max(config.levels), config.starts_per_answer, seed)
         for step in range(n_done):
             self._answers.skip(self._n_poses(self._draw(step)[0]))
         self._noise = noise_table(encoder.n_joints)[: max(config.levels)]
         self._half_range = torch.as_tensor(0.5 * (encoder.upper - encoder.lower), dtype=torch.float32)
+        self._distance = {"matched": matched_distance, "drifting": drifting_loss}[config.loss]
 
     def next_loss(self, network: VelocityNetwork, device: torch.device) -> Tensor:
         """The loss of the next poses, all of them with the same block of noises."""
-        level, block = self._draw(self.step)
+        config, (level, block) = self.config, self._draw(self.step)
         self.step += 1
         batch = self._answers.next_batch(self._n_poses(level), level)
-        answers, condition = (torch.from_numpy(part).to(device) for part in batch)
+        condition = torch.from_numpy(batch.condition).to(device)
         noise = self._noise[block * level : (block + 1) * level].to(device)
-        half_range = self._half_range.to(device)
-        return matched_distance(one_step_samples(network, noise, condition) * half_range, answers * half_range)
+        x = one_step_samples(network, noise, condition)
+        loss = self._distance(self._in_radians(x), self._in_radians(self._normalised(batch.q, device)))
+        share = self.step / config.steps if config.rising else 1.0
+        if config.consistency:
+            loss = loss + share * config.consistency * consistency_loss(self.encoder, x, condition)
+        if config.distillation:
+            loss = loss + share * config.distillation * self._distilled(x, batch)
+        return loss
+
+    def _distilled(self, x: Tensor, batch: Answers) -> Tensor:
+        """Mean distance of samples from what the refiner makes of them, of those that it brings to their poses."""
+        q, converged = self._answers.refined(x.detach().cpu().double().numpy(), batch)
+        distance = smooth_distance(self._in_radians(x), self._in_radians(self._normalised(q, x.device)))
+        return distance[torch.from_numpy(converged).to(x.device)].sum() / converged.size
+
+    def _normalised(self, q: Array, device: torch.device) -> Tensor:
+        return torch.from_numpy(self.encoder.normalise(q)).float().to(device)
+
+    def _in_radians(self, x: Tensor) -> Tensor:
+        """Normalised joints times half their range; slides in metres."""
+        return x * self._half_range.to(x.device)
 
     def _draw(self, step: int) -> tuple[int, int]:
         """Level of a step, and which of its blocks."""
@@ -93,24 +129,3 @@ class Matching:
 
     def _n_poses(self, level: int) -> int:
         return max(1, min(self.config.max_poses, self.config.rows // level))
-
-
-def matched_distance(samples: Tensor, answers: Tensor) -> Tensor:
-    r"""Mean distance between samples and the answers they are matched with, one to one.
-
-    For each pose the permutation :math:`\pi` that minimises :math:`\sum_i |x_i - y_{\pi(i)}|^2` is found (scipy's
-    `linear_sum_assignment`, after Crouse, 2016: "On implementing 2D rectangular assignment algorithms"); the loss is
-    the mean of :math:`\sqrt{|x_i - y_{\pi(i)}|^2 + \epsilon^2}`. Distances and not their squares: a noise that could
-    go to either of two branches then settles on one, where squares would leave it halfway between them.
-
-    Args:
-        samples: `(m, n, n_joints)` [rad, or m].
-        answers: `(m, n, n_joints)` [rad, or m].
-
-    Returns:
-        A scalar [rad, or m], differentiable in the samples.
-    """
-    squared = torch.cdist(samples.detach(), answers).square().cpu().numpy()
-    order = torch.from_numpy(np.stack([linear_sum_assignment(cost)[1] for cost in squared])).to(answers.device)
-    matched = torch.take_along_dim(answers, order[..., None], 1)
-    return ((samples - matched).square().sum(-1) + SMOOTH**2).sqrt().mean()

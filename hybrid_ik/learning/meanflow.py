@@ -150,7 +150,7 @@ def meanflow_loss(
 
     Args:
         network: u(z, r, t | condition).
-        x: `(n_poses, n_joints)` normalised joints.
+        x: normalised joints `(n_poses, n_joints)`, or others for each noise, `(n_poses, n_noises, n_joints)`.
         condition: `(n_poses, n_features)`.
         n_noises: noises (and times) drawn for each pose; the pose's part of the network runs once for all of them.
         config: the loss's options.
@@ -159,12 +159,12 @@ def meanflow_loss(
     Returns:
         The loss, a scalar with gradient.
     """
-    n_poses = len(x)
+    n_poses, x = len(x), x if x.ndim == 3 else x[:, None]
     n_instant = n_poses if config.mode == "baseline" else round(config.share_instant * n_poses)
     r, t = sample_times(config, n_instant, (n_poses, n_noises), generator, x.device)
     noise = torch.randn((n_poses, n_noises, x.shape[-1]), generator=generator, device=x.device)
-    v = noise - x[:, None]
-    z = x[:, None] + t[..., None] * v
+    v = noise - x
+    z = x + t[..., None] * v
     modulation = network.modulate(condition[:, None])
     u, features = network.decode(z, r, t, modulation)
 

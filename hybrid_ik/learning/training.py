@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -33,6 +33,9 @@ from hybrid_ik.learning.noise import noise_table
 from hybrid_ik.learning.state import TrainingState, new_state
 from hybrid_ik.learning.workers import Workers, torchrun_workers
 
+if TYPE_CHECKING:
+    from hybrid_ik.learning.answers import AnswerPairs
+
 logger = logging.getLogger(__name__)
 
 STATE_FILE, NETWORK_FILE, LOG_FILE = "state.safetensors", "network.safetensors", "log.jsonl"
@@ -50,6 +53,11 @@ class TrainConfig:
     """Poses of a step."""
     noises_per_pose: int = 8
     """Noises and times drawn for each pose of a step."""
+    answers_per_pose: int = 1
+    """Answers of a pose that its noises are paired with. 1: the joints that the pose was made from. More: that many
+    spread over its whole solution set, of which each noise draws one."""
+    instant_first: float = 0.0
+    """Share of the MeanFlow steps, the first ones, that are trained at r = t alone, which is flow matching."""
     lr: float = 3e-3
     """Highest learning rate, after the warm-up; from there it falls with a cosine."""
     warmup: int = 1000
@@ -86,7 +94,9 @@ class TrainConfig:
             raise InvalidInputError(
                 "matching.steps: matching is for a mean velocity; expected 0 with loss.mode baseline"
             )
-        for name in ("batch_poses", "noises_per_pose", "log_interval", "checkpoint_interval"):
+        if not 0 <= self.instant_first <= 1:
+            raise InvalidInputError(f"instant_first: expected a share in [0, 1], got {self.instant_first}")
+        for name in ("batch_poses", "noises_per_pose", "answers_per_pose", "log_interval", "checkpoint_interval"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("lr", "clip"):
@@ -204,15 +214,29 @@ class _Losses:
     def __init__(self, chain: Chain, config: TrainConfig, state: TrainingState, seed: int) -> None:
         self.config, self.state, self.seed = config, state, seed
         self._encoder = Encoder(chain, config.network.encoding)
-        self._pairs = PairStream(self._encoder, state.generator)
+        self._pairs = self._make_pairs()
         self._matching: Matching | None = None
+
+    def _make_pairs(self) -> PairStream | AnswerPairs:
+        config, generator = self.config, self.state.generator
+        if config.answers_per_pose == 1:
+            return PairStream(self._encoder, generator)
+        from hybrid_ik.learning.answers import AnswerPairs  # it needs numba, which MeanFlow alone does not
+
+        pairs = AnswerPairs(self._encoder, config.answers_per_pose, config.noises_per_pose, generator, self.seed)
+        for _ in range(min(self.state.step, config.steps)):
+            pairs.stream.skip(config.batch_poses)
+        return pairs
 
     def next(self) -> Tensor:
         """The loss of the state's step."""
         config, state = self.config, self.state
         if state.step < config.steps:
             x, condition = self._pairs.next_batch(config.batch_poses)
-            return meanflow_loss(state.network, x, condition, config.noises_per_pose, config.loss, state.generator)
+            loss = config.loss
+            if state.step < config.instant_first * config.steps:
+                loss = replace(loss, share_instant=1.0)
+            return meanflow_loss(state.network, x, condition, config.noises_per_pose, loss, state.generator)
         if self._matching is None:
             self._matching = Matching(self._encoder, config.matching, self.seed, state.step - config.steps)
         return self._matching.next_loss(state.network, state.generator.device)

@@ -1,4 +1,4 @@
-"""Starts from a trained network: one step from noise to joints, in plain numpy."""
+"""Starts from a trained network: one step from noise to joints, without torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from hybrid_ik.checkpoint import NetworkFile, load_network
 from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels.cpu import load_kernel
-from hybrid_ik.kernels.outer import GROUP, complete_starts, use_spares
+from hybrid_ik.kernels.outer import GROUP, complete_starts, place_starts, use_spares
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.base import check_count, inner_pose
-from hybrid_ik.samplers.numpy_network import Floats, numpy_network
+from hybrid_ik.samplers.lane_network import fastest_network
+from hybrid_ik.samplers.numpy_network import Floats
 
 Array = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class MeanFlowSampler:
         file = network if isinstance(network, NetworkFile) else load_network(network)
         file.check_matches(chain)
         self.chain, self.file, self.seed, self.noise_scale = chain, file, seed, noise_scale
-        self._network = numpy_network(file)
+        self._network = fastest_network(file)
         self._encoder = Encoder(file.chain, file.options["encoding"])
         table = file.tensors.get("noise", np.empty((0, self._encoder.n_joints), np.float32))
         self._table: Floats = table if seed == 0 else table[:0]
@@ -82,10 +83,7 @@ class MeanFlowSampler:
         step = max(1, ROWS_AT_ONCE // n)
         for i in range(0, len(condition), step):
             u = self._network.velocity(projected, self._network.modulate(condition[i : i + step]))
-            u *= self._half
-            np.subtract(base, u, out=proposed[i : i + step])
-        np.maximum(proposed, self._lower, out=proposed)
-        np.minimum(proposed, self._upper, out=proposed)
+            place_starts(u, base, self._half, self._lower, self._upper, proposed[i : i + step])
         if self._encoder.encoding == "invariant":
             self._complete(q, np.concatenate([position, rotation.reshape(-1, 9)], 1), n)
         return q[:, :n].reshape(*pose.shape, n, self.chain.dof)

@@ -36,7 +36,7 @@ class NumpyNetwork(Protocol):
         """The pose's part: `(m, 1, condition_size)` to `(m, 1, size)`."""
 
     def velocity(self, projected: Floats, modulation: Floats) -> Floats:
-        """u of every noise for every pose: `(m, n, dof)`."""
+        """u of every noise for every pose: `(m, n, dof)`; more noises may follow that nobody asked for."""
 
 
 class ModulatedNetwork:
@@ -141,10 +141,14 @@ class ResidualNetwork:
         return self.activate(h) @ self.output[0] + self.output[1]
 
 
-def numpy_network(file: NetworkFile) -> NumpyNetwork:
+def numpy_network(file: NetworkFile, kind: Callable[..., NumpyNetwork] | None = None) -> NumpyNetwork:
     """The twin of the network in a file, at the times it is sampled at: t = 1, and r = 0 for a mean velocity.
 
     A network trained by flow matching alone knows only r = t, and is asked for the velocity at r = t = 1.
+
+    Args:
+        file: the network.
+        kind: what to make of its tensors and options; by default the class of this module for its architecture.
 
     Raises:
         CheckpointError: a weight or an option is missing.
@@ -152,7 +156,7 @@ def numpy_network(file: NetworkFile) -> NumpyNetwork:
     kinds: dict[str, Any] = {"modulated": ModulatedNetwork, "residual": ResidualNetwork}
     try:
         r = 0.0 if file.options["mode"] == "meanflow" else 1.0
-        network: NumpyNetwork = kinds[file.options["architecture"]](file.tensors, file.options, r, 1.0)
+        network: NumpyNetwork = (kind or kinds[file.options["architecture"]])(file.tensors, file.options, r, 1.0)
     except (KeyError, ValueError) as error:
         raise CheckpointError(
             f"{file.path}: not a network this version can run: missing or unknown: {error}"
