@@ -175,7 +175,7 @@ def _row(problem: Problem, options: Options, name: str, seed: int) -> dict[str, 
 def _config(options: Options, name: str, seed: int) -> TrainConfig:
     """The options of a row, but for its steps."""
     config = VARIANTS[name].change(replace(BASE, seed=seed))
-    small = replace(config.matching, levels=(4, 8), rows=32)
+    small = replace(config.matching, noises=8, levels=(4, 8), rows=32)
     return replace(config, batch_poses=16, noises_per_pose=2, matching=small) if options.quick else config
 
 

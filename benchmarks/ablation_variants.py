@@ -82,7 +82,7 @@ VARIANTS: dict[str, Variant] = {
     "instant_075": Variant("three quarters of the poses at r = t", _loss(share_instant=0.75)),
     "logit_normal_0": Variant("times logit-normal (0, 1)", _logit_normal(0.0, 1.0)),
     "logit_normal_04": Variant("times logit-normal (-0.4, 1)", _logit_normal(-0.4, 1.0)),
-    "times_apart": Variant("t logit-normal (-0.6, 1.6), r logit-normal (-4, 1.6)", _loss(times="apart")),
+    "uniform": Variant("times uniform, sorted", _loss(times="uniform")),
     "adaptive_05": Variant("adaptive weights, p = 0.5", _loss(adaptive_power=0.5)),
     "adaptive_1": Variant("adaptive weights, p = 1", _loss(adaptive_power=1.0)),
     "predicted": Variant("derivative along the network's own velocity", _loss(tangent="predicted")),
@@ -92,6 +92,9 @@ VARIANTS: dict[str, Variant] = {
     "set_answers": Variant("noises paired with 32 answers spread over the whole set", _run(answers_per_pose=32)),
     "instant_first": Variant("r = t alone for the first quarter of the steps", _run(instant_first=0.25)),
     "matching": Variant("MeanFlow for half the time, then matching", _matching()),
+    "matching_256": Variant(
+        "matching in blocks of 16, 64 and 256 in turn, 4096 rows", _matching(levels=(16, 64, 256), rows=4096)
+    ),
     "drifting": Variant("the same with attraction and repulsion in place of matching", _matching(loss="drifting")),
     "consistency": Variant("matching, and a distance of poses (weight 1)", _matching(consistency=1.0)),
     "consistency_rising": Variant(
@@ -109,11 +112,13 @@ VARIANTS: dict[str, Variant] = {
     "invariant": Variant("told what the outer joints leave unchanged", _network(encoding="invariant")),
     "rotation6d": Variant("told the whole pose, two columns of R", _network(encoding="rotation6d")),
     "quaternion": Variant("told the whole pose, a quaternion", _network(encoding="quaternion")),
+    "octaves_4": Variant("told sines and cosines of the pose's features as well", _network(octaves=4)),
     "flat": Variant("one residual MLP of 3 x 192 on everything", _network(architecture="residual", width=192)),
     "width_64": Variant("decoder 64 wide", _network(width=64)),
     "width_96": Variant("decoder 96 wide", _network(width=96)),
     "width_128": Variant("decoder 128 wide", _network(width=128)),
     "width_192": Variant("decoder 192 wide", _network(width=192)),
+    "trunk_512": Variant("trunk 512 wide", _network(trunk_width=512)),
     "depth_2": Variant("decoder 2 deep", _network(depth=2)),
     "depth_4": Variant("decoder 4 deep", _network(depth=4)),
     "seed_000": Variant(

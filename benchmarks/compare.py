@@ -50,8 +50,8 @@ class Options:
     """How many turns every row takes."""
     coverage: bool = False
     """Also measure how much of the solution sets the samplers' starts lead to."""
-    coverage_poses: int = 100
-    """Poses of the coverage table."""
+    coverage_poses: int = 200
+    """Poses of the coverage table; of 200 the whole solution sets are stored."""
     quick: bool = False
     """A handful of poses, to see that it runs; the numbers mean nothing."""
 

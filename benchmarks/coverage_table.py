@@ -16,6 +16,7 @@ from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 from hybrid_ik.solver import HybridSolver
 
+SINGLE_POSES = 1000  # for single starts and raw samples, which need no solution sets
 QUICK = 0.02  # effort of the oracle where the numbers need not mean anything
 SAMPLERS = {"random": "uniform", "lookup": "lookup", "network": "meanflow"}
 
@@ -23,12 +24,20 @@ SAMPLERS = {"random": "uniform", "lookup": "lookup", "network": "meanflow"}
 def measure_coverage(robot: Robot, n_poses: int, seed: int = 0, quick: bool = False) -> dict[str, Any]:
     """Every sampler, and the perfect one drawn from the oracle, on the first reachable poses of the seed."""
     poses, oracles, about = known_sets(robot, n_poses, seed, quick)
-    draws, left_out = _draws(robot, oracles, seed)
+    draws, left_out = _draws(robot, seed)
+    more_poses = make_problems(robot, "reachable", n_poses if quick else SINGLE_POSES, seed)
+    perfect_row = measure_sampler(robot, poses, oracles, perfect(oracles, seed))
     return {
         "n_poses": n_poses,
         "oracle": about,
         "pieces_median": float(np.median([o.n_pieces for o in oracles])),
-        "rows": [{"name": name, **measure_sampler(robot, poses, oracles, draw)} for name, draw in draws.items()],
+        "rows": [
+            *(
+                {"name": name, **measure_sampler(robot, poses, oracles, d, more_poses=more_poses)}
+                for name, d in draws.items()
+            ),
+            {"name": "perfect", **perfect_row},
+        ],
         "left_out": left_out,
     }
 
@@ -56,7 +65,7 @@ def _same(a: Pose, b: Pose) -> bool:
     return np.allclose(a.position, b.position, atol=1e-9) and np.allclose(a.quaternion, b.quaternion, atol=1e-9)
 
 
-def _draws(robot: Robot, oracles: list[SolutionPoints], seed: int) -> tuple[dict[str, Draw], dict[str, str]]:
+def _draws(robot: Robot, seed: int) -> tuple[dict[str, Draw], dict[str, str]]:
     draws: dict[str, Draw] = {}
     left_out = {}
     for name, sampler in SAMPLERS.items():
@@ -64,7 +73,7 @@ def _draws(robot: Robot, oracles: list[SolutionPoints], seed: int) -> tuple[dict
             draws[name] = HybridSolver(robot, sampler=sampler, seed=seed).sampler.sample
         except HybridIKError as error:
             left_out[name] = str(error)
-    return {**draws, "perfect": perfect(oracles, seed)}, left_out
+    return draws, left_out
 
 
 def print_coverage(table: dict[str, Any]) -> None:

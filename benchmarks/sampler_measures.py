@@ -36,7 +36,12 @@ MMD_SAMPLES, MMD_POSES = 1000, 20
 
 
 def measure_sampler(
-    robot: Robot, poses: Pose, oracles: Sequence[SolutionPoints], draw: Draw, grid: Sequence[int] = GRID
+    robot: Robot,
+    poses: Pose,
+    oracles: Sequence[SolutionPoints],
+    draw: Draw,
+    grid: Sequence[int] = GRID,
+    more_poses: Pose | None = None,
 ) -> dict[str, Any]:
     """One row: of the verified answers for each number of starts, of single starts, and of starts as they are.
 
@@ -46,16 +51,19 @@ def measure_sampler(
         oracles: their whole solution sets.
         draw: the sampler; poses and a number of starts to `(m, n, dof)`.
         grid: numbers of starts.
+        more_poses: `(k,)`, for single starts and raw samples, which need no oracle; `poses` by default.
     """
     refiner = LaneRefiner(robot.chain)
     refiner.refine(poses[:1], draw(poses, grid[0])[:1])  # compiled, and the caches warm
     starts = {n: _answers(robot, refiner, poses, oracles, draw, n) for n in grid}
-    q0 = draw(poses, 64)
+    singles = poses if more_poses is None else more_poses
+    q0 = draw(singles, 64)
     return {
         "starts": starts,
         "ms_to": {f"{name} {goal}": _time_to(starts, name, goal) for name, goals in GOALS.items() for goal in goals},
-        "success_after_steps": single_start_success(robot, poses, q0, STEPS),
-        "raw": raw_measures(robot, poses, q0),
+        "single_poses": len(singles),
+        "success_after_steps": single_start_success(robot, singles, q0, STEPS),
+        "raw": raw_measures(robot, singles, q0),
         "mmd": _mmd(poses, oracles, draw),
     }
 
@@ -83,9 +91,17 @@ def _answers(
 
 
 def _time_to(starts: dict[int, dict[str, float]], name: str, goal: float) -> float | None:
-    """Time of a pose [ms] at which the mean reaches the goal, between two numbers of starts; None if none does."""
-    reached = [entry[name] for entry in starts.values()]
-    log_times = [np.log(entry["propose_ms_per_pose"] + entry["refine_ms_per_pose"]) for entry in starts.values()]
+    """Time of a pose [ms] at which the mean of this measure reaches the goal; see `time_to`."""
+    times = [entry["propose_ms_per_pose"] + entry["refine_ms_per_pose"] for entry in starts.values()]
+    return time_to([entry[name] for entry in starts.values()], times, goal)
+
+
+def time_to(reached: Sequence[float], times: Sequence[float], goal: float) -> float | None:
+    """The time, in the unit of `times`, at which the goal is reached, between two numbers of starts; None if never.
+
+    With the first number of starts already: its time, which is then too long by an unknown part.
+    """
+    log_times = np.log(times)
     after = next((i for i, value in enumerate(reached) if value >= goal), None)
     if after is None:
         return None

@@ -7,6 +7,7 @@ serves any mount and any tool.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pose import quaternion_from_matrix
 
 Array = NDArray[Any]
-ForwardKinematics = Callable[[Array], tuple[Array, Array]]
+ForwardKinematics = Callable[[Any], tuple[Any, Any]]
 Encoding = Literal["invariant", "rotation6d", "quaternion"]
 
 TIME_FREQUENCIES = (0.5 * np.pi, np.pi, 2.0 * np.pi)  # higher ones let du/dt grow until training diverges
@@ -108,7 +109,9 @@ class Encoder:
         turned = [[cosine * a + sine * b, cosine * b - sine * a, c] for a, b, c in columns]
         return [radius, z, *(entry for column in turned for entry in column)]
 
-    def complete(self, proposed: Array, position: Array, rotation: Array, forward: ForwardKinematics) -> Array:
+    def complete(
+        self, proposed: Any, position: Any, rotation: Any, forward: ForwardKinematics, xp: ModuleType = np
+    ) -> Any:
         """All joints `(m, n, dof)`, inside the limits, from n proposals for each of m poses.
 
         Proposed joints beyond their limits are moved onto them. Then the first joint brings position and last axis as
@@ -119,51 +122,56 @@ class Encoder:
             position: `p_first_last` `(m, 3)` [m] of the targets.
             rotation: `R_first_last` `(m, 3, 3)` of the targets.
             forward: joints `(rows, dof)` to poses, for instance `kernels.cpu.forward_kinematics` of the chain.
+            xp: the module all these arrays are of, numpy or torch.
         """
-        q = np.zeros((*proposed.shape[:-1], self.chain.dof))
         lower, upper = self.chain.lower[self.proposed], self.chain.upper[self.proposed]
-        q[..., self.proposed] = np.clip(proposed, lower, upper)
+        inner = xp.clip(proposed, *(xp.asarray(limits, dtype=proposed.dtype) for limits in (lower, upper)))
         if self.encoding != "invariant":
-            return q
-        p, R = forward(q.reshape(-1, self.chain.dof))
-        p, R = p.reshape(*q.shape[:-1], 3), R.reshape(*q.shape[:-1], 3, 3)
-        q[..., 0] = self._into_limits(0, self._first_joint(p, R, position[:, None], rotation[:, None]))
+            return inner
+        zero = xp.zeros_like(inner[..., :1])
+        joints = [zero, inner, zero] if self._last_turns else [zero, inner]
+        p, R = forward(xp.concat(joints, -1).reshape(-1, self.chain.dof))
+        p, R = p.reshape(*inner.shape[:-1], 3), R.reshape(*inner.shape[:-1], 3, 3)
+        joints[0] = self._first_joint(p, R, position[:, None], rotation[:, None], xp)[..., None]
         if self._last_turns:
-            turn = np.exp(1j * q[..., 0]) if self.chain.kinds[0] == "hinge" else 1.0
-            q[..., -1] = self._into_limits(-1, self._last_joint(turn, R, rotation[:, None]))
-        return q
+            joints[2] = self._last_joint(joints[0], R, rotation[:, None], xp)[..., None]
+        return xp.concat(joints, -1)
 
-    def _first_joint(self, p: Array, R: Array, p_target: Array, R_target: Array) -> Array:
-        """The joint q_1 for which Z(q_1) brings the pose (p, R) of q_1 = 0 nearest to the target.
+    def _first_joint(self, p: Any, R: Any, p_target: Any, R_target: Any, xp: ModuleType) -> Any:
+        """The joint q_1, `(m, n)`, for which Z(q_1) brings the pose (p, R) of q_1 = 0 nearest to the target.
 
-        With the horizontal part of a vector as a complex number h, that is the angle of the sum of conj(h) h_target.
+        That is the angle from the horizontal parts of its vectors to those of the target's, summed with weights.
         """
         if self.chain.kinds[0] == "slide":
-            return np.asarray(p_target[..., 2] - p[..., 2])
-        overlap = np.conj(_horizontal(p)) * _horizontal(p_target)
+            return self._into_limits(0, p_target[..., 2] - p[..., 2], xp)
+        cosine, sine = _overlap(p, p_target)
         for k in (2,) if self._last_turns else (0, 1, 2):
-            axis, axis_target = _horizontal(R[..., k]), _horizontal(R_target[..., k])
-            overlap += ORIENTATION_WEIGHT**2 * np.conj(axis) * axis_target
-        return np.angle(overlap)
+            c, s = _overlap(R[..., k], R_target[..., k])
+            cosine, sine = cosine + ORIENTATION_WEIGHT**2 * c, sine + ORIENTATION_WEIGHT**2 * s
+        return self._into_limits(0, xp.atan2(sine, cosine), xp)
 
-    def _last_joint(self, turn: Array | float, R: Array, R_target: Array) -> Array:
-        """The angle q_n for which Z(q_1) R Z(q_n) is nearest to the target; `turn` is exp(i q_1)."""
-        x, y = turn * _horizontal(R[..., 0]), turn * _horizontal(R[..., 1])
-        X, Y = np.conj(_horizontal(R_target[..., 0])), np.conj(_horizontal(R_target[..., 1]))
-        up, UP = R[..., 2, :], R_target[..., 2, :]
-        cosine = (x * X + y * Y).real + up[..., 0] * UP[..., 0] + up[..., 1] * UP[..., 1]
-        sine = (y * X - x * Y).real + up[..., 1] * UP[..., 0] - up[..., 0] * UP[..., 1]
-        return np.arctan2(sine, cosine)
+    def _last_joint(self, first: Any, R: Any, R_target: Any, xp: ModuleType) -> Any:
+        """The angle q_n for which Z(q_1) R Z(q_n) is nearest to the target, `(m, n)`, from q_1 `(m, n, 1)`.
 
-    def _into_limits(self, joint: int, q: Array) -> Array:
+        That is the angle from the rows of the target to those of Z(q_1) R, summed.
+        """
+        x, y, z = (R[..., i, :] for i in range(3))
+        if self.chain.kinds[0] == "hinge":
+            c, s = xp.cos(first), xp.sin(first)
+            x, y = c * x - s * y, s * x + c * y
+        overlaps = [_overlap(R_target[..., i, :], row) for i, row in enumerate((x, y, z))]
+        angle = xp.atan2(sum(sine for _, sine in overlaps), sum(cosine for cosine, _ in overlaps))
+        return self._into_limits(-1, angle, xp)
+
+    def _into_limits(self, joint: int, q: Any, xp: ModuleType) -> Any:
         """q, by whole turns if it is an angle, inside the joint's limits or on the nearer one of them."""
-        lower, upper = self.chain.sample_lower[joint], self.chain.sample_upper[joint]
+        lower, upper = float(self.chain.sample_lower[joint]), float(self.chain.sample_upper[joint])
         if self.chain.kinds[joint] == "hinge":
             middle = 0.5 * (lower + upper)
             q = middle + (q - middle + np.pi) % (2.0 * np.pi) - np.pi
-        return np.clip(q, lower, upper)
+        return xp.clip(q, lower, upper)
 
 
-def _horizontal(a: Array) -> Array:
-    """x + i y of vectors `(..., 3)`: turning them about z by an angle multiplies this by exp(i angle)."""
-    return np.asarray(a[..., 0] + 1j * a[..., 1])
+def _overlap(a: Any, b: Any) -> tuple[Any, Any]:
+    """Cosine and sine, times both lengths, of the angle about z from a to b `(..., 2 or 3)`, seen from above."""
+    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1], a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -24,7 +24,7 @@ from hybrid_ik.learning.training import TrainConfig, train
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 
 SMALL = NetworkConfig(width=16, depth=2, trunk_width=16, trunk_depth=1)
-FEW = MatchingConfig(steps=12, levels=(4, 8), rows=16, max_poses=4)
+FEW = MatchingConfig(steps=12, noises=8, levels=(4, 8), rows=16, max_poses=4, starts_per_answer=4)
 
 
 @pytest.fixture(autouse=True)
@@ -244,7 +244,8 @@ def test_samples_come_nearer_to_the_sets(panda, encoder, options):
         ({"steps": -1}, "steps"),
         ({"levels": ()}, "powers of two"),
         ({"levels": (48,)}, "powers of two"),
-        ({"levels": (2048,)}, "up to 1024"),
+        ({"levels": (512,)}, "noises = 256"),
+        ({"noises": 2000}, "there are 1024"),
         ({"rows": 0}, "rows"),
         ({"lr": 0.0}, "lr"),
         ({"consistency": -1.0}, "consistency"),

@@ -25,7 +25,7 @@ OPTIONS = [
         ["modulated", "residual"], ["none", "layer", "batch"], ["silu", "gelu"], ["invariant", "quaternion"], [1, 3]
     )
     if (e == "invariant" or f == "silu") and (d == 3 or n == "none")
-]
+] + [{"architecture": a, "octaves": 3} for a in ("modulated", "residual")]
 
 
 def network_file(chain: Chain, config: NetworkConfig, mode: str = "meanflow") -> tuple[NetworkFile, torch.nn.Module]:
@@ -129,7 +129,7 @@ def test_dropout_and_batch_statistics_work_in_training_only():
 
 
 @pytest.mark.parametrize(
-    "options", [{"width": 0}, {"depth": 0}, {"trunk_width": -1}, {"trunk_depth": 0}, {"dropout": 1.0}]
+    "options", [{"width": 0}, {"depth": 0}, {"trunk_width": -1}, {"trunk_depth": 0}, {"dropout": 1.0}, {"octaves": -1}]
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InvalidInputError, match=f"network.{next(iter(options))}"):

@@ -1,4 +1,4 @@
-"""The command `hybrid-ik`: `solve`, `train`, `robots` and `info`."""
+"""The command `hybrid-ik`: `solve`, `train`, `export`, `robots` and `info`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hybrid_ik.errors import HybridIKError
 COMMANDS = {
     "solve": ("solve_command", "joint angles that put an arm's tip at a pose"),
     "train": ("train_command", "train a network that proposes starts for an arm"),
+    "export": ("export_command", "write a network as an ONNX file, for other programs"),
     "robots": ("robots_command", "robots that come with the package: joints, limits, frames, networks"),
     "info": ("info_command", "versions, folders, rendering; or the record of a network file"),
 }

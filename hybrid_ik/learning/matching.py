@@ -29,13 +29,15 @@ class MatchingConfig:
 
     steps: int = 30_000
     """Optimiser steps; 0 leaves this part of the training out."""
-    levels: tuple[int, ...] = (16, 64, 256)
-    """Numbers of noises, and answers, that are matched at a time; each step draws one. Powers of two."""
-    rows: int = 4096
+    noises: int = 256
+    """Noises that are trained, the first ones of the table in the network file."""
+    levels: tuple[int, ...] = (64,)
+    """How many noises, one block of them, are matched with as many answers; each step draws one. Powers of two."""
+    rows: int = 8192
     """Noises of a step: that many poses share them as the level leaves room for, ..."""
-    max_poses: int = 64
+    max_poses: int = 256
     """... but no more than this."""
-    starts_per_answer: int = 4
+    starts_per_answer: int = 16
     """Random starts refined for each answer."""
     lr: float = 1e-3
     """Highest learning rate."""
@@ -51,13 +53,15 @@ class MatchingConfig:
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise InvalidInputError(f"matching.steps: expected 0 or more, got {self.steps}")
-        for name in ("rows", "max_poses", "starts_per_answer"):
+        for name in ("noises", "rows", "max_poses", "starts_per_answer"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"matching.{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.levels or any(k < 1 or k & (k - 1) or k > NOISE_TABLE for k in self.levels):
+        if self.noises > NOISE_TABLE:
+            raise InvalidInputError(f"matching.noises: there are {NOISE_TABLE}, got {self.noises}")
+        if not self.levels or any(k < 1 or k & (k - 1) or k > self.noises for k in self.levels):
             raise InvalidInputError(
-                f"matching.levels: expected powers of two up to {NOISE_TABLE}, got {self.levels}: only such blocks of "
-                "the noise table are spread evenly"
+                f"matching.levels: expected powers of two up to matching.noises = {self.noises}, got {self.levels}: "
+                "only such blocks of the noise table are spread evenly"
             )
         for name in ("consistency", "distillation"):
             if not getattr(self, name) >= 0:
@@ -70,9 +74,10 @@ class Matching:
     """The loss of each step, with its data.
 
     The noises are those that the sampler will use, the first ones of the table in the network file, in blocks of the
-    step's level. So a noise learns its place among its neighbours: 16 starts are 16 answers spread over the set, and
-    256 fill the gaps between them. (Fresh noises in each step, Panda, 8 minutes more of training: coverage with 64
-    starts .69 instead of .72, raw samples in the basin .36 instead of .40.)
+    step's level: so a noise learns its place among its neighbours. Fresh noises in each step gave less (Panda, 8
+    minutes more of training: coverage with 64 starts .69 instead of .72, raw samples in the basin .36 instead of .40).
+    So did blocks of 16, 64 and 256 in turn: an assignment of 256 takes so long that 8 poses had to do for a step
+    (8 minutes more: coverage with 64 and 256 starts .719 and .911, with blocks of 64 of 128 poses .743 and .937).
 
     Args:
         encoder: the arm, and how its poses and joints are told.
@@ -88,7 +93,7 @@ class Matching:
         self._answers = AnswerStream(encoder, max(config.levels), config.starts_per_answer, seed)
         for step in range(n_done):
             self._answers.skip(self._n_poses(self._draw(step)[0]))
-        self._noise = noise_table(encoder.n_joints)[: max(config.levels)]
+        self._noise = noise_table(encoder.n_joints)[: config.noises]
         self._half_range = torch.as_tensor(0.5 * (encoder.upper - encoder.lower), dtype=torch.float32)
         self._distance = {"matched": matched_distance, "drifting": drifting_loss}[config.loss]
 
@@ -125,7 +130,7 @@ class Matching:
         """Level of a step, and which of its blocks."""
         rng = np.random.default_rng([self.seed, 3, step])
         level = int(rng.choice(self.config.levels))
-        return level, int(rng.integers(max(self.config.levels) // level))
+        return level, int(rng.integers(self.config.noises // level))
 
     def _n_poses(self, level: int) -> int:
         return max(1, min(self.config.max_poses, self.config.rows // level))

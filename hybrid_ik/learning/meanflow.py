@@ -29,7 +29,7 @@ class MeanFlowConfig:
 
     mode: Literal["meanflow", "baseline"] = "meanflow"
     """meanflow: learn the mean velocity; baseline: flow matching, the velocity at one time (r = t everywhere)."""
-    times: Literal["uniform", "logit_normal", "apart", "from_data"] = "uniform"
+    times: Literal["uniform", "logit_normal", "apart", "from_data"] = "apart"
     """uniform, logit_normal: r and t are drawn from it, then sorted; apart: t and r each from a logit-normal
     distribution of its own, r = min(r, t); from_data: t uniform, r = 0."""
     logit_mean: float = 0.0

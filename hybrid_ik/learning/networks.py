@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,6 +37,10 @@ class NetworkConfig:
     """Share of activations dropped in training."""
     activation: Literal["silu", "gelu"] = "silu"
     """Smooth ones only: the loss differentiates the network in time."""
+    octaves: int = 0
+    """Sines and cosines of the pose's features that are told beside them, the first of half a period, each of twice the
+    frequency of the one before (as in NeRF: Mildenhall et al., 2020): what is a solution changes abruptly with a pose,
+    and plain networks are slow to learn that."""
     encoding: Encoding = "invariant"
     """How a pose is told, and which joints are proposed; see `hybrid_ik.encoding.Encoder`."""
 
@@ -43,6 +48,8 @@ class NetworkConfig:
         for name in ("width", "depth", "trunk_width", "trunk_depth"):
             if getattr(self, name) < 1:
                 raise InvalidInputError(f"network.{name}: expected at least 1, got {getattr(self, name)}")
+        if self.octaves < 0:
+            raise InvalidInputError(f"network.octaves: expected 0 or more, got {self.octaves}")
         if not 0.0 <= self.dropout < 1.0:
             raise InvalidInputError(f"network.dropout: expected a share in [0, 1), got {self.dropout}")
 
@@ -86,8 +93,8 @@ class ModulatedMLP(VelocityNetwork):
 
     def __init__(self, config: NetworkConfig, n_joints: int, n_features: int) -> None:
         super().__init__()
-        self.width, self.depth = config.width, config.depth
-        sizes = [n_features] + [config.trunk_width] * config.trunk_depth
+        self.width, self.depth, self.octaves = config.width, config.depth, config.octaves
+        sizes = [n_features * (1 + 2 * config.octaves)] + [config.trunk_width] * config.trunk_depth
         self.trunk = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.modulation = nn.Linear(config.trunk_width, 2 * config.depth * config.width)
         self.time = nn.Linear(TIME_SIZE, config.depth * config.width)
@@ -100,7 +107,7 @@ class ModulatedMLP(VelocityNetwork):
 
     def modulate(self, condition: Tensor) -> Tensor:
         """Scales, then shifts, of all layers: `(*batch, 2 depth width)`."""
-        h = condition
+        h = embed_condition(condition, self.octaves)
         for layer in self.trunk:
             h = self.activation(layer(h))
         return self.modulation(h)
@@ -124,8 +131,8 @@ class ResidualMLP(VelocityNetwork):
 
     def __init__(self, config: NetworkConfig, n_joints: int, n_features: int) -> None:
         super().__init__()
-        self.depth = config.depth
-        self.condition = nn.Linear(n_features, config.width)
+        self.depth, self.octaves = config.depth, config.octaves
+        self.condition = nn.Linear(n_features * (1 + 2 * config.octaves), config.width)
         self.time = nn.Linear(TIME_SIZE, config.width, bias=False)
         self.input = nn.Linear(n_joints, config.width, bias=False)
         self.first = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
@@ -137,7 +144,7 @@ class ResidualMLP(VelocityNetwork):
 
     def modulate(self, condition: Tensor) -> Tensor:
         """The pose's share of the first layer: `(*batch, width)`."""
-        return self.condition(condition)
+        return self.condition(embed_condition(condition, self.octaves))
 
     def decode(self, z: Tensor, r: Tensor, t: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
         """u `(*batch, n_joints)` and features `(*batch, width)`; see `VelocityNetwork.decode`."""
@@ -161,6 +168,12 @@ def embed_times(r: Tensor, t: Tensor) -> Tensor:
     times = torch.stack([t, t - r], -1)
     waves = [wave(frequency * times) for frequency in TIME_FREQUENCIES for wave in (torch.sin, torch.cos)]
     return torch.cat([times, *waves], -1)
+
+
+def embed_condition(condition: Tensor, octaves: int) -> Tensor:
+    """The features of a pose with their waves: `(*batch, n)` to `(*batch, n (1 + 2 octaves))`."""
+    waves = [wave(math.pi * 2**k * condition) for k in range(octaves) for wave in (torch.sin, torch.cos)]
+    return torch.cat([condition, *waves], -1)
 
 
 def build_network(config: NetworkConfig, n_joints: int, n_features: int) -> VelocityNetwork:

@@ -47,6 +47,7 @@ class ModulatedNetwork:
 
     def __init__(self, tensors: Tensors, options: dict[str, Any], r: float, t: float) -> None:
         self.depth, self.width, self.norm = options["depth"], options["width"], options["norm"]
+        self.octaves = options.get("octaves", 0)  # older files have none
         self.activate, gain = _activation(options["activation"])
         self.activate_trunk = _plain_activation(options["activation"])
         self.trunk = [_linear(tensors, f"trunk.{i}") for i in range(options["trunk_depth"])]
@@ -80,7 +81,7 @@ class ModulatedNetwork:
 
     def modulate(self, condition: Floats) -> Floats:
         """See `NumpyNetwork.modulate`."""
-        h = condition
+        h = embed_condition(condition, self.octaves)
         for weight, bias in self.trunk:
             h = self.activate_trunk(h @ weight + bias)
         return h @ self.modulation[0] + self.modulation[1]
@@ -109,6 +110,7 @@ class ResidualNetwork:
 
     def __init__(self, tensors: Tensors, options: dict[str, Any], r: float, t: float) -> None:
         self.depth, self.width, self.norm = options["depth"], options["width"], options["norm"]
+        self.octaves = options.get("octaves", 0)
         self.activate = _plain_activation(options["activation"])
         weight, bias = _linear(tensors, "condition")
         self.condition = weight, bias + _linear_of_times(tensors, "time", r, t)
@@ -127,7 +129,7 @@ class ResidualNetwork:
 
     def modulate(self, condition: Floats) -> Floats:
         """See `NumpyNetwork.modulate`."""
-        return condition @ self.condition[0] + self.condition[1]
+        return embed_condition(condition, self.octaves) @ self.condition[0] + self.condition[1]
 
     def velocity(self, projected: Floats, modulation: Floats) -> Floats:
         """See `NumpyNetwork.velocity`."""
@@ -169,6 +171,12 @@ def embed_times(r: float, t: float) -> Floats:
     times = np.array([t, t - r])
     waves = [wave(frequency * times) for frequency in TIME_FREQUENCIES for wave in (np.sin, np.cos)]
     return np.concatenate([times, *waves]).astype(np.float32)
+
+
+def embed_condition(condition: Floats, octaves: int) -> Floats:
+    """Twin of `hybrid_ik.learning.networks.embed_condition`."""
+    waves = [wave(np.float32(np.pi * 2**k) * condition) for k in range(octaves) for wave in (np.sin, np.cos)]
+    return np.concatenate([condition, *waves], -1) if waves else condition
 
 
 def _linear_of_times(tensors: Tensors, name: str, r: float, t: float) -> Floats:
