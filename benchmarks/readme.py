@@ -1,4 +1,4 @@
-"""Writes the measured tables of README.md from the saved results: `python benchmarks/readme.py`.
+"""Writes the measured tables of README.md and docs/ from the saved results: `python benchmarks/readme.py`.
 
 Nobody types a number: the tables stand between marks, and a test compares them with the files they come from.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from math import degrees
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from record import RESULTS
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.resources import asset_path
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README, NETWORK_PAGE = ROOT / "README.md", ROOT / "docs" / "network.md"
 
 
 def compare_table(result: dict[str, Any]) -> str:
@@ -83,8 +86,7 @@ def source(result: dict[str, Any]) -> str:
     machine, versions = result["machine"], result["versions"]
     return (
         f"One core of {machine['processor']}, one thread, Python {versions['python']}, MuJoCo {versions['mujoco']}; "
-        f"`{result['command']}` at commit {result['commit'][:10]}, {result['date']}; all of it in "
-        "[benchmarks/results/compare.json](benchmarks/results/compare.json)."
+        f"`{result['command']}` at commit {result['commit'][:10]}, {result['date']}."
     )
 
 
@@ -95,21 +97,155 @@ def duration(seconds: float) -> str:
     return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-TABLES = {"compare table": compare_table, "coverage table": coverage_table}
+def targets_table(result: dict[str, Any]) -> str:
+    """The network beside random starts, the perfect sampler, and what it was asked to reach."""
+    rows = {row["name"]: row for row in result["coverage"]["rows"]}
+    lines = heading("", "random", "lookup", "network", "perfect", "asked at least", "hoped for")
+    for name, measure, least, hoped in TARGETS:
+        cells = [measure(rows[key]) if key in rows else "" for key in ("random", "lookup", "network", "perfect")]
+        lines.append(f"| {' | '.join([name, *cells, least, hoped])} |")
+    ratio = rows["network"]["ms_to"]["coverage 0.8"] / rows["random"]["ms_to"]["coverage 0.8"]
+    lines.append(f"| time to cover 80 %, over that of random starts | 1 | | {ratio:.2f} | | 0.8 | 0.4 |")
+    counts = (
+        f"{result['coverage']['n_poses']} poses for coverage, pieces, time and MMD, {rows['network']['single_poses']}"
+    )
+    return "\n".join([*lines, "", f"{counts} for the others. {source(result)}"])
 
 
-def filled(readme: str, result: dict[str, Any]) -> str:
-    """The text with every table between its marks, `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    for name, table in TABLES.items():
-        block = f"<!-- {name} -->\n{table(result)}\n<!-- end of {name} -->"
-        readme = re.sub(f"<!-- {name} -->\n.*?<!-- end of {name} -->", lambda _, b=block: b, readme, flags=re.DOTALL)
-    return readme
+def _of_starts(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: " / ".join(f"{row['starts'][n][name]:.3f}" for n in ("16", "64", "256"))
+
+
+def _times(row: dict[str, Any]) -> str:
+    times = [row["ms_to"][goal] for goal in ("coverage 0.5", "coverage 0.8", "piece_recall 0.95", "piece_recall 0.99")]
+    return "" if row["name"] == "perfect" else " / ".join(f"{ms:.2g}" if ms else "-" for ms in times) + " ms"
+
+
+TARGETS: tuple[tuple[str, Callable[[dict[str, Any]], str], str, str], ...] = (
+    ("covered with 16 / 64 / 256", _of_starts("coverage"), ".33 / .69 / .93", ".40 / .83 / .99"),
+    ("pieces touched with 16 / 64 / 256", _of_starts("piece_recall"), ".82 / .955 / .99", ".85 / .98 / 1"),
+    ("covered when followed, 16 / 64 / 256", _of_starts("coverage_by_following"), "", ""),
+    (
+        "converged after 3 / 5 / 10 / 20 steps",
+        lambda row: " / ".join(f"{row['success_after_steps'][k]:.3f}" for k in ("3", "5", "10", "20")),
+        ".70 / .90 / .96 / .97",
+        ".97 / .99 / .995 / .998",
+    ),
+    ("raw, within 45 mm and 7 degrees", lambda row: f"{row['raw']['share_in_basin']:.3f}", ".30", ".99"),
+    (
+        "raw error, median",
+        lambda row: (
+            f"{1e3 * row['raw']['position_median']:.3g} mm, {degrees(row['raw']['orientation_median']):.3g} deg"
+        ),
+        "60 mm, 10 deg",
+        "3 mm, 1 deg",
+    ),
+    ("raw, with a joint on a limit", lambda row: f"{row['raw']['share_outside_limits']:.3f}", "", ""),
+    ("raw, touching itself", lambda row: f"{row['raw']['share_touching']:.3f}", "", ""),
+    (
+        "squared MMD at 1000 samples (its floor)",
+        lambda row: f"{row['mmd']['samples']:.4f} ({row['mmd']['floor']:.4f})",
+        ".012",
+        ".004",
+    ),
+    ("time to cover 50 / 80 %, to touch 95 / 99 % of the pieces", _times, "", ""),
+)
+
+
+def ablation_table(result: dict[str, Any]) -> str:
+    """Every row of the ablation, those of several seeds as a mean."""
+    lines = heading(
+        "", "steps", "covered with 16 / 64 / 256", "pieces touched", "3 / 20 steps", "basin", "MMD", "us a start"
+    )
+    for row in result["rows"]:
+        if "failed" in row:
+            lines.append(f"| {row['name']} | {row['failed']} | | | | | | |")
+            continue
+        measures = row["measures"]
+        after = measures["success_after_steps"]
+        cells = [
+            row["name"],
+            str(row.get("steps", "")),
+            _of_starts("coverage")(measures),
+            _of_starts("piece_recall")(measures),
+            f"{after['3']:.2f} / {after['20']:.2f}",
+            f"{measures['raw']['share_in_basin']:.3f}",
+            f"{measures['mmd']['samples']:.3f}",
+            f"{row['start_us']:.2g}" if row["start_us"] else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    options = result["options"]
+    labels = [f"`{row['name']}`: {row['label']}." for row in result["rows"] if "label" in row]
+    note = f"{options['minutes']:g} minutes of one core for each, {options['poses']} poses. {source(result)}"
+    return "\n".join([*lines, "", note, "", " ".join(labels)])
+
+
+def seeds_table(result: dict[str, Any]) -> str:
+    """The same recipe from several seeds: mean and spread of what matters."""
+    rows = [row for row in result["rows"] if "seed" in row]
+    failed = [row for row in rows if "failed" in row]
+    lines = heading("seed", "covered with 16 / 64 / 256", "pieces touched", "basin")
+    for row in rows:
+        cells = [row["failed"], "", ""]
+        if "failed" not in row:
+            starts = row["measures"]
+            cells = [_of_starts("coverage")(starts), _of_starts("piece_recall")(starts)]
+            cells.append(f"{starts['raw']['share_in_basin']:.3f}")
+        lines.append(f"| {row['seed']} | {' | '.join(cells)} |")
+    note = f"{len(rows) - len(failed)} of {len(rows)} runs ended with finite losses"
+    return "\n".join([*lines, "", f"{note}; {result['options']['minutes']:g} minutes each. {source(result)}"])
+
+
+def runtime_table(result: dict[str, Any]) -> str:
+    """What a start costs in each runtime."""
+    times = [key for key in result["rows"][0] if key.startswith("us")]
+    lines = heading("part", "runtime", *times)
+    for row in result["rows"]:
+        lines.append(f"| {row['part']} | {row['runtime']} | {' | '.join(f'{row[key]:.2f}' for key in times)} |")
+    return "\n".join([*lines, "", f"Microseconds of a start, poses x starts. {source(result)}"])
+
+
+def hard_table(result: dict[str, Any]) -> str:
+    """Where the network should matter most: what starts end in, and times over those of random ones."""
+    lines = heading("setting", "starts", "usable with 64", "distinct", "of all known", "time to 4", "time to 16")
+    for name, rows in result["settings"].items():
+        times = {row["starts"]: row for row in result["times"][name]}
+        for row in (row for row in rows if row["n"] == 64):
+            over = [times[row["starts"]]["over_random"].get(goal) for goal in ("4", "16")]
+            cells = [name, row["starts"], f"{100 * row['usable']:.0f} %", f"{row['distinct']:.2f}"]
+            cells += [f"{100 * row['known_share']:.0f} %", *("-" if x is None else f"x {x:.2f}" for x in over)]
+            lines.append(f"| {' | '.join(cells)} |")
+    note = f"{result['poses']} poses; distinct: {result['apart']} apart; times over those of random starts."
+    return "\n".join([*lines, "", f"{note} {source(result)}"])
+
+
+Table = tuple[str, Callable[[dict[str, Any]], str]]
+DOCUMENTS: dict[Path, dict[str, Table]] = {
+    README: {"compare table": ("compare", compare_table), "coverage table": ("compare", coverage_table)},
+    NETWORK_PAGE: {
+        "targets table": ("compare", targets_table),
+        "ablation table": ("ablation", ablation_table),
+        "seeds table": ("ablation_seeds", seeds_table),
+        "runtime table": ("runtime", runtime_table),
+        "hard table": ("hard_settings", hard_table),
+    },
+}
+
+
+def filled(document: Path) -> str:
+    """Its text with every table between its marks, `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    text = document.read_text()
+    for name, (results, table) in DOCUMENTS[document].items():
+        content = table(json.loads((RESULTS / f"{results}.json").read_text()))
+        block = f"<!-- {name} -->\n{content}\n<!-- end of {name} -->"
+        text = re.sub(f"<!-- {name} -->\n.*?<!-- end of {name} -->", lambda _, b=block: b, text, flags=re.DOTALL)
+    return text
 
 
 def main() -> None:
-    """Reads the results, writes the file."""
-    result = json.loads((RESULTS / "compare.json").read_text())
-    README.write_text(filled(README.read_text(), result))
+    """Reads the results, writes the files."""
+    for document in DOCUMENTS:
+        document.write_text(filled(document))
 
 
 if __name__ == "__main__":

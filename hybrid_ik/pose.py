@@ -45,17 +45,19 @@ class Pose:
         q = _as_floats("quaternion", quaternion, 4)
         if p.shape[:-1] != q.shape[:-1]:
             p, q = _broadcast(p, q)
-        norm = np.sqrt(np.einsum("...i,...i", q, q))
-        valid = (norm > NORM_RANGE[0]) & (norm < NORM_RANGE[1]) & np.isfinite(p).all(-1)
-        if not valid.all():
-            if p.ndim == 1:
+        norm, square = np.sqrt(np.einsum("...i,...i", q, q)), np.einsum("...i,...i", p, p)
+        valid = (norm > NORM_RANGE[0]) & (norm < NORM_RANGE[1]) & np.isfinite(square)
+        single = p.ndim == 1  # of numpy's scalars, whose methods take longer than all the rest
+        if not (valid if single else valid.all()):
+            if single:
                 raise InvalidInputError(
                     f"not a pose: position {p.tolist()}, quaternion {q.tolist()} (wxyz); expected finite "
                     "numbers and a unit quaternion"
                 )
             norm = np.where(valid, norm, 1.0)
-        if valid.any() and np.abs(norm - 1).max() > 1e-3:
-            logger.warning("quaternions were not of unit length (up to %.3g off): normalised", np.abs(norm - 1).max())
+        off = abs(norm - 1.0) if single else np.abs(norm - 1.0).max(initial=0.0)
+        if off > 1e-3:
+            logger.warning("quaternions were not of unit length (up to %.3g off): normalised", off)
         self.position, self.quaternion, self.valid = p, q / norm[..., None], valid
 
     @classmethod

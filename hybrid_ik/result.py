@@ -18,6 +18,7 @@ class Status(IntEnum):
     STALLED = 2
     INVALID_INPUT = 3
     NOT_FOUND = 4
+    BEYOND_REACH = 5
 
     @property
     def message(self) -> str:
@@ -30,6 +31,7 @@ _MESSAGES = {
     Status.MAX_ITERATIONS: "The step limit was reached first; allow more steps or more seeds.",
     Status.STALLED: "No step improves the pose any more: a local minimum, or a target beyond reach or limits.",
     Status.INVALID_INPUT: "The target or the start was not a pose or not a number; this row was not solved.",
+    Status.BEYOND_REACH: "The target is farther away than all links together are long; the nearest joints are given.",
     Status.NOT_FOUND: "Fewer distinct answers were found than asked for; allow more seeds or a smaller distance.",
 }
 

@@ -31,7 +31,7 @@ RefinerName = Literal["lanes", "mujoco"]
 ONE_ANSWER_ROUNDS = (16, 256)  # starts in all after each round: proposing them may cost more than refining them
 CHUNK = 16_384  # poses worked on at once; bounds the memory that their starts take
 MANY_ROUNDS = 3  # times that `n_seeds` is doubled for poses that lack answers
-NEAR_STARTS = 16  # as many as there are lanes: the given joints, and others around them
+NEAR_STARTS = 16  # the given joints, and others around them
 NEAR_SPREAD = (0.02, 1.0)  # rad, how far the nearest and the farthest of these lie from the given joints
 FAR = 0.5  # rad: an answer farther than this from `near` is not taken before random starts were tried too
 
@@ -81,7 +81,8 @@ class HybridSolver:
         self._one_sampler: Sampler = narrow if sampler in ("auto", "uniform") else self.sampler
         chain = self.robot.chain
         endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
-        self._period = np.where(endless, 2 * np.pi, 0.0)
+        self._period, self._goes_round = np.where(endless, 2 * np.pi, 0.0), bool(endless.any())
+        self._span = _span(chain) + self.refiner.config.position_tolerance
         radius = np.concatenate([[0.0], np.geomspace(*NEAR_SPREAD, NEAR_STARTS - 1)]) / np.sqrt(chain.dof)
         self._around = np.random.default_rng(seed).normal(size=(NEAR_STARTS, chain.dof)) * radius[:, None]
 
@@ -146,33 +147,51 @@ class HybridSolver:
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
         rounds = (n_seeds,) if n_seeds else ONE_ANSWER_ROUNDS
         best = self.refiner.search(pose, self._one_sampler.sample(pose, rounds[0]))
-        if best.success.all():
+        if best.success if not pose.shape else best.success.all():
             return best
         flat, best = pose.reshape(pose.valid.size), best.reshape(pose.valid.size)
+        beyond = self._beyond_reach(flat)
         for tried, n in pairwise(rounds):
-            if not (lacking := ~best.success & flat.valid).any():
+            if not (lacking := ~best.success & flat.valid & ~beyond).any():
                 break
             more = self.refiner.search(flat[lacking], self._one_sampler.sample(flat[lacking], n)[:, tried:])
             best = best.with_rows(lacking, _better(best[lacking], more, self.refiner.config.orientation_weight))
         if (lost := ~best.success & flat.valid).any():
             starts = self._one_sampler.sample(flat[lost], rounds[0])
             best = best.with_rows(lost, self.refiner.closest(flat[lost], best[lost], starts))
-        return best.reshape(*pose.shape)
+        status = np.where(beyond, Status.BEYOND_REACH, best.status).astype(np.int8)
+        return replace(best, status=status).reshape(*pose.shape)
+
+    def _beyond_reach(self, pose: Pose) -> NDArray[np.bool_]:
+        """Whether poses `(m,)` lie farther from the first joint than all links, slides and the tool can span."""
+        distance = np.linalg.norm(pose.position - self.robot.chain.T_base_first[:3, 3], axis=-1)
+        return np.asarray(pose.valid & (distance > self._span))
 
     def _solve_near(self, pose: Pose, near: Array, n_seeds: int | None) -> IKResult:
+        """What `near` itself leads to, unless that is far: then the nearest of what other starts lead to as well."""
+        own = self.refiner.search(pose, near[..., None, :])
+        close = own.success & (self._distance(own.q, near) < FAR)
+        if close if not pose.shape else close.all():
+            return own
+        flat, near, own = pose.reshape(pose.valid.size), near.reshape(-1, self.robot.dof), own.reshape(pose.valid.size)
+        far = ~close.reshape(-1) & flat.valid
+        if far.any():
+            own = own.with_rows(far, self._search_around(flat[far], near[far], n_seeds))
+        return own.reshape(*pose.shape)
+
+    def _search_around(self, pose: Pose, near: Array, n_seeds: int | None) -> IKResult:
         """The nearest of what starts at and around `near` lead to; if that is far, of random starts too."""
-        flat, near = pose.reshape(pose.valid.size), near.reshape(-1, self.robot.dof)
-        results = self.refiner.refine(flat, self._starts_near(near))
+        results = self.refiner.refine(pose, self._starts_near(near))
         nearest = self._nearest(results, near)
-        lacking = flat.valid & ~(nearest.success & (self._distance(nearest.q, near) < FAR))
+        lacking = ~(nearest.success & (self._distance(nearest.q, near) < FAR))
         if lacking.any():
-            wide = self.sampler.sample(flat[lacking], n_seeds or 64)
-            more = concatenate([results[lacking], self.refiner.refine(flat[lacking], wide)], axis=1)
+            wide = self.sampler.sample(pose[lacking], n_seeds or 64)
+            more = concatenate([results[lacking], self.refiner.refine(pose[lacking], wide)], axis=1)
             nearest = nearest.with_rows(lacking, self._nearest(more, near[lacking]))
             lost = lacking & ~nearest.success
             if lost.any():
-                nearest = nearest.with_rows(lost, self._solve_one(flat[lost], n_seeds))
-        return nearest.reshape(*pose.shape)
+                nearest = nearest.with_rows(lost, self._solve_one(pose[lost], n_seeds))
+        return nearest
 
     def _solve_many(
         self, pose: Pose, n_solutions: int, near: Array | None, n_seeds: int, most_seeds: int, min_distance: float
@@ -214,17 +233,22 @@ class HybridSolver:
         return replace(nearest, start_clipped=clipped)
 
     def _distance(self, a: Array, b: Array) -> Array:
-        d = np.abs(a - b)
-        if self._period.any():
-            period = np.where(self._period > 0, self._period, 1.0)
-            d = np.where(self._period > 0, np.abs(d - period * np.round(d / period)), d)
-        return np.sqrt((d * d).sum(-1))
+        d = a - b
+        if self._goes_round:
+            d -= self._period * np.round(d / np.where(self._period > 0, self._period, 1.0))
+        return np.asarray(np.sqrt(np.einsum("...i,...i", d, d)))[()]
 
     def _from_limits(self, q: Array) -> Array:
         """How near the joint that is nearest to a limit is to it: 0 in the middle of its range, 1 on the limit."""
         chain = self.robot.chain
         middle, half = (chain.sample_lower + chain.sample_upper) / 2, (chain.sample_upper - chain.sample_lower) / 2
         return np.abs((q - middle) / half).max(-1)
+
+
+def _span(chain: Chain) -> float:
+    """A bound [m] on how far the tip can be from the first joint; infinite where a slide has no limits."""
+    endless = np.isinf(chain.upper - chain.lower) & (np.array(chain.kinds) == "slide")
+    return float("inf") if endless.any() else chain.reach + float(np.linalg.norm(chain.T_last_tip[:3, 3]))
 
 
 def _make_refiner(refiner: Refiner | str | None, robot: Robot, config: LMConfig, n_threads: int) -> Refiner:
@@ -262,8 +286,10 @@ def _better(a: IKResult, b: IKResult, orientation_weight: float) -> IKResult:
 
 def _checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Array:
     try:
-        joints = np.array(np.broadcast_to(np.asarray(near, dtype=float), (*shape, robot.dof)))
-        wrong = np.shape(near)[-1:] != (robot.dof,) or not np.isfinite(joints).all()
+        joints = np.asarray(near, dtype=float)
+        if joints.shape != (*shape, robot.dof):
+            joints = np.array(np.broadcast_to(joints, (*shape, robot.dof)))
+        wrong = np.shape(near)[-1:] != (robot.dof,) or not np.isfinite(np.vdot(joints, joints))
     except (TypeError, ValueError):
         wrong = True
     if wrong:

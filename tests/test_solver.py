@@ -7,6 +7,7 @@ import pytest
 
 from hybrid_ik import HybridSolver, InvalidInputError, LMConfig, Pose, Robot, Status, UniformSampler, pose_error
 from hybrid_ik.errors import CheckpointError
+from hybrid_ik.solver import _span
 
 SIX_JOINTS = """
 <mujoco><compiler angle="radian"/><worldbody><body pos="0 0 0.4">
@@ -170,7 +171,7 @@ def test_an_unreachable_pose_gives_the_closest_joints(random_starts):
     far = Pose([[3.0, 0.0, 0.5], [0.0, 2.0, 0.3]], [[0, 1, 0, 0], [1, 0, 0, 0]])
     result = random_starts.solve(far)
     assert not result.success.any()
-    assert np.isin(result.status, [Status.STALLED, Status.MAX_ITERATIONS]).all()
+    assert (result.status == Status.BEYOND_REACH).all()
     check_answers(robot, far, result)
     rng = np.random.default_rng(0)
     others = rng.uniform(robot.lower, robot.upper, (20_000, 7))
@@ -179,6 +180,29 @@ def test_an_unreachable_pose_gives_the_closest_joints(random_starts):
         error = pose_error(far[i], robot.forward_kinematics(others)) * ([1] * 3 + [weight] * 3)
         ours = result.position_error[i] ** 2 + (weight * result.orientation_error[i]) ** 2
         assert ours < (error**2).sum(-1).min()
+
+
+def test_a_pose_within_reach_that_the_limits_forbid_says_where_it_ended(random_starts):
+    """Below the mount: no farther than the links are long, but no joints get there."""
+    result = random_starts.solve(Pose([0.1, 0.0, -0.7], [0, 1, 0, 0]))
+    assert not result.success and result.status in (Status.STALLED, Status.MAX_ITERATIONS)
+
+
+def test_no_reachable_pose_is_beyond_reach():
+    """The bound holds with the tool, a mount, and slides; an endless slide has none."""
+    for model in ("panda", "panda_rail"):
+        solver = HybridSolver(model, sampler="uniform")
+        assert not solver._beyond_reach(reachable(solver.robot, 2000)).any()
+    chain = solver.robot.chain
+    slide = np.array(chain.kinds) == "slide"
+    assert slide.any() and np.isfinite(_span(chain))
+    assert _span(dataclasses.replace(chain, upper=np.where(slide, np.inf, chain.upper))) == np.inf
+
+
+def test_a_single_row_that_is_no_pose_is_marked(panda):
+    position = np.array([[0.4, 0.1, 0.5], [np.nan, 0.1, 0.5]])
+    result = panda.solve(Pose(position, [[0, 1, 0, 0], [0, 1, 0, 0]])[1])
+    assert result.status == Status.INVALID_INPUT and not result.success and np.isnan(result.q).all()
 
 
 def test_an_unreachable_pose_has_no_distinct_answers(random_starts):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-LANES = 16
+LANES = 8
 DOF = 0
 WITH_POSTURE = False
 LOWER = UPPER = np.empty(0)
@@ -240,3 +240,18 @@ def solve_rows(targets, group, starts, options, wanted, valid):
                     release(lanes, lane, status, rows, n_starts)
         for i in range(DOF * LANES):
             w[i] = w[NEW * LANES + i]
+
+
+@njit("void(f8[::1], f8[::1], f8[::1], f8[:,::1], f8[::1], f8[::1], f8[::1])", nogil=True, cache=True)
+def solve_pose(position, quaternion, mount_tool, starts, options, wanted, out):
+    """`solve_rows` for one pose of the tip, in a single call: arrays cost more to hand over than a pose to solve.
+
+    `out` is [q; position and orientation error; steps, status, the start's number and whether it was moved].
+    """
+    targets = np.empty((1, 12))
+    target_rows(position.reshape(1, 3), quaternion.reshape(1, 4), mount_tool, targets)
+    n = len(starts)
+    q, errors, info = solve_rows(targets, 1, starts.reshape(1, n, DOF), options, wanted, np.ones(1, np.bool_))
+    out[:DOF] = q[0]
+    out[DOF : DOF + 2] = errors[0]
+    out[DOF + 2 : DOF + 6] = info[0]

@@ -127,6 +127,8 @@ def best_of(results: IKResult, orientation_weight: float) -> IKResult:
 
 def check_starts(chain: Chain, q0: Array, shape: tuple[int, ...]) -> Array:
     """Starts as contiguous float64 of shape `(*shape, n, dof)`; anything else is refused."""
+    if _is_ready(q0) and q0.shape[:-2] == shape and q0.shape[-1] == chain.dof:
+        return q0
     try:
         starts = np.require(q0, dtype=float, requirements=["C", "W"])  # the kernels take no read-only arrays
     except (TypeError, ValueError) as error:
@@ -137,6 +139,13 @@ def check_starts(chain: Chain, q0: Array, shape: tuple[int, ...]) -> Array:
             f"starts: expected shape ({batch}n, {chain.dof}) for targets of shape {shape}, got {np.shape(q0)}"
         )
     return starts
+
+
+def _is_ready(q0: Array) -> bool:
+    """Whether these are starts as the kernels take them: what samplers give is, and to see that costs least."""
+    if type(q0) is not np.ndarray or q0.ndim < 2 or q0.dtype != np.float64:
+        return False
+    return q0.flags.c_contiguous and q0.flags.writeable
 
 
 def clip_starts(chain: Chain, starts: Array) -> tuple[Array, NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""The fast refiner: `kinematics.lm_step`, recorded for one arm and run in 16 SIMD lanes."""
+"""The fast refiner: `kinematics.lm_step`, recorded for one arm and run in SIMD lanes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ CONVERGED = int(Status.CONVERGED)
 # Steps shorter than AT_REST, in rad or m, end the search: towards a minimum that is not zero they shrink slowly. With
 # 1e-3 99 % of poses out of reach come to rest, 0.002 % farther from the target than with 1e-5, where 56 % do.
 PATIENCE, PATIENT_DAMPING, AT_REST = 20, 0.5, 1e-3
+# They start from what was found and from as many others as fill the lanes: 16 others take twice as long, and 3 % of the
+# poses below the reach of the arm come more than 1 % nearer, of those farther away none.
+OTHERS = LANES - 1
 
 
 class LaneRefiner(Refiner):
@@ -47,9 +50,29 @@ class LaneRefiner(Refiner):
 
     def search(self, target: Pose, q0: Array) -> IKResult:
         """See `Refiner.search`."""
+        if not target.shape and target.valid and np.ndim(q0) == 2:
+            return self._search_one(target, check_starts(self.chain, q0, ()))
         q0 = _one_table(q0)
         starts = check_starts(self.chain, q0, () if np.ndim(q0) == 2 else target.shape)
         return self._solve(target, starts.reshape(-1, *starts.shape[-2:]), target.shape, self._options)
+
+    def _search_one(self, target: Pose, starts: Array) -> IKResult:
+        """One answer for one pose, without the arrays of a batch."""
+        dof, out = self.chain.dof, np.empty(self.chain.dof + 6)
+        self._kernel.solve_pose(
+            target.position, target.quaternion, self._mount_tool, starts, self._options, self._wanted, out
+        )
+        position_error, orientation_error, steps, status, _, moved = out[dof:]
+        answer: tuple[Any, ...] = (
+            out[:dof],
+            np.bool_(status == CONVERGED),
+            np.int8(status),
+            position_error,
+            orientation_error,
+            np.int32(steps),
+            np.bool_(moved),
+        )
+        return IKResult(*answer)
 
     def closest(self, target: Pose, found: IKResult, q0: Array) -> IKResult:
         """See `Refiner.closest`: `found` and the starts are followed until they come to rest."""
@@ -59,7 +82,7 @@ class LaneRefiner(Refiner):
         options[at.O_MAX_STEPS] = PATIENCE * self.config.max_iterations
         options[at.O_DAMPING] = max(PATIENT_DAMPING, self.config.damping)
         options[at.O_STEP] = max(AT_REST, self.config.step_tolerance)
-        starts = np.concatenate([found.q[..., None, :], q0], -2)
+        starts = np.concatenate([found.q[..., None, :], q0[..., :OTHERS, :]], -2)
         rows = starts.reshape(-1, 1, self.chain.dof)
         return best_of(self._solve(target, rows, starts.shape[:-1], options), self.config.orientation_weight)
 
