@@ -102,14 +102,15 @@ class HybridSolver:
             n_solutions: how many distinct answers; None for one, without an axis for it. They are spread over what
                 the arm can do, and come in the order of their distance from the joint limits, the farthest first;
                 with `near`, the nearest ones come, nearest first.
-            near: joints `(dof,)` or `(*batch, dof)` to stay close to. They are tried first.
+            near: joints `(dof,)` or `(*batch, dof)` to stay close to. They are tried first; where they lead farther
+                away than half a radian, so are joints around them and elsewhere, and the nearest answer counts.
             n_seeds: starts tried for each pose. By default up to 256 for one answer; for many, 4 for each but at least
                 64, and up to eight times as many where answers are lacking.
             min_distance: two answers are distinct if they differ by this much [rad, or m], Euclidean.
 
         Returns:
             Results over `(*batch,)`, or `(*batch, n_solutions)`, where rows that could not be filled hold NaN and
-            `Status.NOT_FOUND`. A single pose that cannot be reached gives the closest joints and `success=False`.
+            `Status.NOT_FOUND`. One answer for a pose that cannot be reached is the closest joints and `success=False`.
 
         Raises:
             InvalidInputError: an argument of the wrong shape, kind or range.
