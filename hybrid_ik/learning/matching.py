@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 class MatchingConfig:
     """How long, and on what, samples are matched to answers."""
 
-    steps: int = 30_000
+    steps: int = 28_000
     """Optimiser steps; 0 leaves this part of the training out."""
     noises: int = 256
     """Noises that are trained, the first ones of the table in the network file."""

@@ -47,7 +47,7 @@ VALIDATION_SEED = 7
 class TrainConfig:
     """How a network is trained: MeanFlow first, then matching. The defaults made the shipped Panda network."""
 
-    steps: int = 50_000
+    steps: int = 15_000
     """Optimiser steps of the MeanFlow loss; the learning rate falls to zero at the last one. 0 for matching alone."""
     batch_poses: int = 256
     """Poses of a step."""

@@ -47,7 +47,7 @@ class ModulatedNetwork:
 
     def __init__(self, tensors: Tensors, options: dict[str, Any], r: float, t: float) -> None:
         self.depth, self.width, self.norm = options["depth"], options["width"], options["norm"]
-        self.octaves = options.get("octaves", 0)  # older files have none
+        self.octaves = options["octaves"]
         self.activate, gain = _activation(options["activation"])
         self.activate_trunk = _plain_activation(options["activation"])
         self.trunk = [_linear(tensors, f"trunk.{i}") for i in range(options["trunk_depth"])]
@@ -110,7 +110,7 @@ class ResidualNetwork:
 
     def __init__(self, tensors: Tensors, options: dict[str, Any], r: float, t: float) -> None:
         self.depth, self.width, self.norm = options["depth"], options["width"], options["norm"]
-        self.octaves = options.get("octaves", 0)
+        self.octaves = options["octaves"]
         self.activate = _plain_activation(options["activation"])
         weight, bias = _linear(tensors, "condition")
         self.condition = weight, bias + _linear_of_times(tensors, "time", r, t)
