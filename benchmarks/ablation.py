@@ -128,7 +128,7 @@ def run_ablation(options: Options) -> dict[str, Any]:
                 continue
             rows.append(_row(problem, options, name, seed))
             _print_line(rows[-1])
-    return {**record(), "options": {**vars(options), "out": str(options.out), "json": str(options.json)}, "rows": rows}
+    return {**record(), "options": {**vars(options), "out": str(options.out), "json": options.json.name}, "rows": rows}
 
 
 def _reference_row(problem: Problem, options: Options, name: str) -> dict[str, Any]:
