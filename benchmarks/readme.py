@@ -186,11 +186,11 @@ def seeds_table(result: dict[str, Any]) -> str:
     failed = [row for row in rows if "failed" in row]
     lines = heading("seed", "covered with 16 / 64 / 256", "pieces touched", "basin")
     for row in rows:
-        cells = [row["failed"], "", ""]
+        cells = [row.get("failed", ""), "", ""]
         if "failed" not in row:
-            starts = row["measures"]
-            cells = [_of_starts("coverage")(starts), _of_starts("piece_recall")(starts)]
-            cells.append(f"{starts['raw']['share_in_basin']:.3f}")
+            measures = row["measures"]
+            cells = [_of_starts("coverage")(measures), _of_starts("piece_recall")(measures)]
+            cells.append(f"{measures['raw']['share_in_basin']:.3f}")
         lines.append(f"| {row['seed']} | {' | '.join(cells)} |")
     note = f"{len(rows) - len(failed)} of {len(rows)} runs ended with finite losses"
     return "\n".join([*lines, "", f"{note}; {result['options']['minutes']:g} minutes each. {source(result)}"])
@@ -207,11 +207,11 @@ def runtime_table(result: dict[str, Any]) -> str:
 
 def hard_table(result: dict[str, Any]) -> str:
     """Where the network should matter most: what starts end in, and times over those of random ones."""
-    lines = heading("setting", "starts", "usable with 64", "distinct", "of all known", "time to 4", "time to 16")
+    lines = heading("setting", "starts", "usable of 64", "distinct", "of known", "time to 4", "to 8", "to 16", "to 64")
     for name, rows in result["settings"].items():
         times = {row["starts"]: row for row in result["times"][name]}
         for row in (row for row in rows if row["n"] == 64):
-            over = [times[row["starts"]]["over_random"].get(goal) for goal in ("4", "16")]
+            over = [times[row["starts"]]["over_random"].get(goal) for goal in ("4", "8", "16", "64")]
             cells = [name, row["starts"], f"{100 * row['usable']:.0f} %", f"{row['distinct']:.2f}"]
             cells += [f"{100 * row['known_share']:.0f} %", *("-" if x is None else f"x {x:.2f}" for x in over)]
             lines.append(f"| {' | '.join(cells)} |")
