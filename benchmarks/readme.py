@@ -225,6 +225,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     NETWORK_PAGE: {
         "targets table": ("compare", targets_table),
         "ablation table": ("ablation", ablation_table),
+        "notes table": ("ablation_notes", ablation_table),
         "seeds table": ("ablation_seeds", seeds_table),
         "runtime table": ("runtime", runtime_table),
         "hard table": ("hard_settings", hard_table),

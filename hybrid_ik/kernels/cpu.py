@@ -30,7 +30,7 @@ MARKER = "# ---- copied from here on\n"
 
 
 def load_kernel(chain: Chain, with_posture: bool = False) -> ModuleType:
-    """The compiled functions of `drivers` for an arm: `solve_rows`, `forward_rows`, `target_rows`.
+    """The compiled functions of `drivers` for an arm: `solve_rows` and `forward_rows`.
 
     Their source lies in the cache folder under a name made of the arm's fingerprint and the package's own sources, so a
     change of either makes a new one; numba keeps the machine code beside it, keyed by its own version and the

@@ -46,7 +46,8 @@ O_POSITION, O_ORIENTATION, O_STEP, O_MAX_STEPS, O_PULLED_STEPS = 7, 8, 9, 10, 11
 ROW, START, STEPS, CLIPPED = 0, 1, 2, 3
 WINNER, TRIED = 0, 1
 
-SIGNATURE = "Tuple((f8[:,::1], f8[:,::1], i4[:,::1]))(f8[:,::1], i8, f8[:,:,::1], f8[::1], f8[::1], b1[::1])"
+POSES, STARTS, OPTIONS = "f8[:,::1], f8[:,::1], f8[::1]", "i8, f8[:,:,::1]", "f8[::1], f8[::1], b1[::1]"
+SIGNATURE = f"void({POSES}, {STARTS}, {OPTIONS}, f8[:,::1], f8[:,::1], i4[:,::1])"
 
 
 @njit("void(f8[:,::1], f8[:,::1])", nogil=True, cache=True)
@@ -186,21 +187,26 @@ def release(lanes, lane, status, rows, n_starts):
 
 
 @njit(SIGNATURE, nogil=True, cache=True)
-def solve_rows(targets, group, starts, options, wanted, valid):
+def solve_rows(position, quaternion, mount_tool, group, starts, options, wanted, valid, q, errors, info):
     """Refines starts until each row has its answer: the first of its starts, in their order, that converges.
 
-    Row r reaches for `targets[r // group]` from `starts[r]`, (n_starts, DOF), or from `starts[0]` where all rows share
-    them. Free lanes first take new rows; when there are none left, they take later starts of rows that others work on,
-    and of several that converge the earliest start counts. So an answer does not depend on the company it is solved in.
+    Row r reaches for pose r // group of the tip in the base, from `starts[r]`, (n_starts, DOF), or from `starts[0]`
+    where all rows share them. Free lanes first take new rows; when there are none left, they take later starts of rows
+    that others work on, and of several that converge the earliest start counts. So an answer does not depend on the
+    company it is solved in.
 
     Starts are moved onto the limits; those that are not of finite numbers are passed over.
 
-    Returns:
-        q (rows, DOF); position and orientation error (rows, 2); steps, status, the start's number and whether it was
-        moved (rows, 4). A row without an answer holds the start that came nearest; an invalid one NaN.
+    Written: q (rows, DOF); position and orientation error (rows, 2); steps, status, the start's number and whether it
+    was moved (rows, 4). A row without an answer holds the start that came nearest; an invalid one NaN.
+
+    It is the one entry, for one pose and for many: a second one would hold a second copy of the steps, in which the
+    compiler would round otherwise.
     """
     n_rows, n_starts = len(valid), starts.shape[1]
-    q, errors, info = np.full((n_rows, DOF), np.nan), np.full((n_rows, 2), np.nan), np.zeros((n_rows, 4), np.int32)
+    targets = np.empty((len(position), 12))
+    target_rows(position, quaternion, mount_tool, targets)
+    q[:], errors[:], info[:] = np.nan, np.nan, 0
     info[:, 1] = INVALID_INPUT
     rows, cost = np.zeros((n_rows, 2), np.int64), np.full(n_rows, np.inf)
     rows[:, WINNER] = n_starts
@@ -226,7 +232,7 @@ def solve_rows(targets, group, starts, options, wanted, valid):
                     release(lanes, lane, STALLED, rows, n_starts)
             working = working or filled
         if not working:
-            return q, errors, info
+            return
         step(w)
         for lane in range(LANES):
             if lanes[lane, ROW] >= 0:
@@ -240,18 +246,3 @@ def solve_rows(targets, group, starts, options, wanted, valid):
                     release(lanes, lane, status, rows, n_starts)
         for i in range(DOF * LANES):
             w[i] = w[NEW * LANES + i]
-
-
-@njit("void(f8[::1], f8[::1], f8[::1], f8[:,::1], f8[::1], f8[::1], f8[::1])", nogil=True, cache=True)
-def solve_pose(position, quaternion, mount_tool, starts, options, wanted, out):
-    """`solve_rows` for one pose of the tip, in a single call: arrays cost more to hand over than a pose to solve.
-
-    `out` is [q; position and orientation error; steps, status, the start's number and whether it was moved].
-    """
-    targets = np.empty((1, 12))
-    target_rows(position.reshape(1, 3), quaternion.reshape(1, 4), mount_tool, targets)
-    n = len(starts)
-    q, errors, info = solve_rows(targets, 1, starts.reshape(1, n, DOF), options, wanted, np.ones(1, np.bool_))
-    out[:DOF] = q[0]
-    out[DOF : DOF + 2] = errors[0]
-    out[DOF + 2 : DOF + 6] = info[0]

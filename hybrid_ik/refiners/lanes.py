@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,29 +51,9 @@ class LaneRefiner(Refiner):
 
     def search(self, target: Pose, q0: Array) -> IKResult:
         """See `Refiner.search`."""
-        if not target.shape and target.valid and np.ndim(q0) == 2:
-            return self._search_one(target, check_starts(self.chain, q0, ()))
         q0 = _one_table(q0)
         starts = check_starts(self.chain, q0, () if np.ndim(q0) == 2 else target.shape)
         return self._solve(target, starts.reshape(-1, *starts.shape[-2:]), target.shape, self._options)
-
-    def _search_one(self, target: Pose, starts: Array) -> IKResult:
-        """One answer for one pose, without the arrays of a batch."""
-        dof, out = self.chain.dof, np.empty(self.chain.dof + 6)
-        self._kernel.solve_pose(
-            target.position, target.quaternion, self._mount_tool, starts, self._options, self._wanted, out
-        )
-        position_error, orientation_error, steps, status, _, moved = out[dof:]
-        answer: tuple[Any, ...] = (
-            out[:dof],
-            np.bool_(status == CONVERGED),
-            np.int8(status),
-            position_error,
-            orientation_error,
-            np.int32(steps),
-            np.bool_(moved),
-        )
-        return IKResult(*answer)
 
     def closest(self, target: Pose, found: IKResult, q0: Array) -> IKResult:
         """See `Refiner.closest`: `found` and the starts are followed until they come to rest."""
@@ -88,35 +69,59 @@ class LaneRefiner(Refiner):
 
     def _solve(self, target: Pose, starts: Array, shape: tuple[int, ...], options: Array) -> IKResult:
         """Results of this shape: a row for each target, or n of them where `shape` has one axis more."""
-        targets = np.empty((target.valid.size, 12))
-        position, quaternion = target.position.reshape(-1, 3), target.quaternion.reshape(-1, 4)
-        self._kernel.target_rows(position, quaternion, self._mount_tool, targets)
         group = shape[-1] if len(shape) > len(target.shape) else 1
-        valid = target.valid.reshape(-1) if group == 1 else np.repeat(target.valid, group)
-        q, errors, info = self._run(targets, group, starts, options, valid)
-        return IKResult(
-            q=q.reshape(*shape, self.chain.dof),
-            success=(info[:, 1] == CONVERGED).reshape(shape)[()],
-            status=info[:, 1].astype(np.int8).reshape(shape)[()],
-            position_error=errors[:, 0].reshape(shape)[()],
-            orientation_error=errors[:, 1].reshape(shape)[()],
-            iterations=info[:, 0].reshape(shape)[()],
-            start_clipped=info[:, 3].astype(bool).reshape(shape)[()],
+        valid = target.valid.reshape(-1)
+        valid = valid if group == 1 else np.repeat(valid, group)
+        q, errors, info = (
+            np.empty((len(valid), self.chain.dof)),
+            np.empty((len(valid), 2)),
+            np.empty((len(valid), 4), "i4"),
         )
+        self._run(target, group, starts, options, valid, q, errors, info)
+        return _results(q, errors, info, shape) if shape else _one_result(q[0], errors[0], info[0])
 
-    def _run(self, targets: Array, group: int, starts: Array, options: Array, valid: NDArray[np.bool_]) -> Any:
-        solve = self._kernel.solve_rows
-        if self.n_threads == 1 or len(targets) < LANES * self.n_threads:
-            return solve(targets, group, starts, options, self._wanted, valid)
+    def _run(self, target: Pose, group: int, starts: Array, options: Array, *rows: NDArray[Any]) -> None:
+        position, quaternion = target.position.reshape(-1, 3), target.quaternion.reshape(-1, 4)
 
-        def chunk(piece: NDArray[np.intp]) -> Any:
-            rows = slice(piece[0] * group, (piece[-1] + 1) * group)
-            own = starts if len(starts) == 1 else starts[rows]
-            return solve(targets[piece[0] : piece[-1] + 1], group, own, options, self._wanted, valid[rows])
+        def solve(poses: slice, own: slice) -> None:
+            some = starts if len(starts) == 1 else starts[own]
+            valid, *found = (array[own] for array in rows)
+            at = position[poses], quaternion[poses], self._mount_tool
+            self._kernel.solve_rows(*at, group, some, options, self._wanted, valid, *found)
 
-        pieces = np.array_split(np.arange(len(targets)), self.n_threads)
-        with ThreadPoolExecutor(self.n_threads) as pool:  # made anew each time: a pool does not survive a fork
-            return tuple(map(np.concatenate, zip(*pool.map(chunk, pieces), strict=True)))
+        n, n_threads = len(position), self.n_threads
+        if n_threads == 1 or n < LANES * n_threads:
+            return solve(slice(None), slice(None))
+        ends = np.linspace(0, n, n_threads + 1).astype(int).tolist()
+        pieces = [(slice(a, b), slice(a * group, b * group)) for a, b in pairwise(ends)]
+        with ThreadPoolExecutor(n_threads) as pool:  # made anew each time: a pool does not survive a fork
+            list(pool.map(solve, *zip(*pieces, strict=True)))
+
+
+def _results(q: Array, errors: Array, info: NDArray[np.int32], shape: tuple[int, ...]) -> IKResult:
+    return IKResult(
+        q=q.reshape(*shape, q.shape[-1]),
+        success=(info[:, 1] == CONVERGED).reshape(shape),
+        status=info[:, 1].astype(np.int8).reshape(shape),
+        position_error=errors[:, 0].reshape(shape),
+        orientation_error=errors[:, 1].reshape(shape),
+        iterations=info[:, 0].reshape(shape),
+        start_clipped=info[:, 3].astype(bool).reshape(shape),
+    )
+
+
+def _one_result(q: Array, errors: Array, info: NDArray[np.int32]) -> IKResult:
+    """Of one row, in numpy's scalars; as arrays that are reshaped they would take longer than the steps."""
+    steps, status, _, moved = info.tolist()
+    answer: tuple[Any, ...] = (
+        q,
+        np.bool_(status == CONVERGED),
+        np.int8(status),
+        *errors,
+        np.int32(steps),
+        np.bool_(moved),
+    )
+    return IKResult(*answer)
 
 
 def _one_table(q0: Array) -> Array:
