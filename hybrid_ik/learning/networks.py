@@ -39,8 +39,8 @@ class NetworkConfig:
     """Smooth ones only: the loss differentiates the network in time."""
     octaves: int = 0
     """Sines and cosines of the pose's features that are told beside them, the first of half a period, each of twice the
-    frequency of the one before (as in NeRF: Mildenhall et al., 2020): what is a solution changes abruptly with a pose,
-    and plain networks are slow to learn that."""
+    frequency of the one before (as in NeRF: Mildenhall et al., 2020), because what is a solution changes abruptly with
+    a pose. Four of them gained the Panda nothing that outlasted the first minutes of training."""
     encoding: Encoding = "invariant"
     """How a pose is told, and which joints are proposed; see `hybrid_ik.encoding.Encoder`."""
 
