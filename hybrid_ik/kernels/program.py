@@ -7,8 +7,10 @@ way, so zeros and ones of its link transforms leave no trace, and equal expressi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
@@ -18,72 +20,123 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.kinematics import Posture, Scalar
 
 
+class Statement(NamedTuple):
+    """One value of a program; its number is its place among the statements."""
+
+    operation: str
+    """"input", "constant", or one of `OPERATIONS`."""
+    operands: tuple[int, ...]
+    """Numbers of earlier statements; of an input, its slot."""
+    constant: float = 0.0
+
+
+OPERATIONS: dict[str, Callable[..., Scalar]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "negate": operator.neg,
+    "floor": np.floor,
+    "square_root": np.sqrt,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "where_less": lambda x, y, if_less, otherwise: np.where(x < y, if_less, otherwise)[()],
+}
+COMMUTATIVE = ("add", "multiply")
+
+
 class Program:
-    """Statements in the order they were recorded; reading slot i means the i-th input."""
+    """Statements in the order they were recorded."""
 
     def __init__(self) -> None:
-        self.statements: list[str] = []
+        self.statements: list[Statement] = []
         self.n_inputs = 0
-        self._names: dict[str, str] = {}
+        self._numbers: dict[Statement, int] = {}
 
     def read(self, n: int) -> list[Symbol]:
         """The next `n` inputs."""
         first, self.n_inputs = self.n_inputs, self.n_inputs + n
-        return [self.record(f"{{{slot}}}") for slot in range(first, first + n)]
+        return [Symbol(self, self._number(Statement("input", (slot,)))) for slot in range(first, first + n)]
 
-    def record(self, expression: str) -> Symbol:
-        """The value of an expression, computed once however often it is asked for."""
-        if expression not in self._names:
-            self._names[expression] = f"t{len(self._names)}"
-            self.statements.append(f"{self._names[expression]} = {expression}")
-        return Symbol(self, self._names[expression])
+    def record(self, operation: str, *operands: Symbol | float) -> Symbol:
+        """The value of an operation, computed once however often it is asked for."""
+        numbers = [self.number(x) for x in operands]
+        return Symbol(
+            self, self._number(Statement(operation, tuple(sorted(numbers) if operation in COMMUTATIVE else numbers)))
+        )
+
+    def number(self, x: Symbol | float) -> int:
+        """The number of the statement that `x` is."""
+        return x.number if isinstance(x, Symbol) else self._number(Statement("constant", (), float(x)))
+
+    def _number(self, statement: Statement) -> int:
+        if statement not in self._numbers:
+            self._numbers[statement] = len(self.statements)
+            self.statements.append(statement)
+        return self._numbers[statement]
+
+    def recording(self, outputs: list[Symbol | float]) -> Recording:
+        """What was recorded, as a function."""
+        numbers = [self.number(x) for x in outputs]
+        return Recording(self.statements, numbers, self.n_inputs)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded function: its statements, and the numbers of those that are its outputs."""
+
+    statements: list[Statement]
+    outputs: list[int]
+    n_inputs: int
+
+    def evaluate(self, inputs: Sequence[Scalar]) -> list[Scalar]:
+        """The outputs for numbers or arrays: what every compiled form of the program must agree with."""
+        values: list[Scalar] = []
+        for operation, operands, constant in self.statements:
+            if operation == "input":
+                values.append(inputs[operands[0]])
+            elif operation == "constant":
+                values.append(constant)
+            else:
+                values.append(OPERATIONS[operation](*(values[i] for i in operands)))
+        return [values[i] for i in self.outputs]
 
 
 class Symbol:
-    """The recording scalar: a name in a program."""
+    """The recording scalar: the number of a statement."""
 
-    __slots__ = ("name", "program")
+    __slots__ = ("number", "program")
 
-    def __init__(self, program: Program, name: str) -> None:
-        self.program, self.name = program, name
+    def __init__(self, program: Program, number: int) -> None:
+        self.program, self.number = program, number
 
     def __add__(self, other: Symbol | float) -> Symbol:
-        return self if is_constant(other, 0.0) else self._commute("+", other)
+        return self if is_constant(other, 0.0) else self.program.record("add", self, other)
 
     def __sub__(self, other: Symbol | float) -> Symbol:
-        return self if is_constant(other, 0.0) else self.program.record(f"{self.name} - {text(other)}")
+        return self if is_constant(other, 0.0) else self.program.record("subtract", self, other)
 
     def __rsub__(self, other: float) -> Symbol:
-        return -self if is_constant(other, 0.0) else self.program.record(f"{text(other)} - {self.name}")
+        return -self if is_constant(other, 0.0) else self.program.record("subtract", other, self)
 
     def __mul__(self, other: Symbol | float) -> Scalar:  # the number 0.0 where the other one is
         if is_constant(other, 0.0):
             return 0.0
         if is_constant(other, 1.0):
             return self
-        return -self if is_constant(other, -1.0) else self._commute("*", other)
+        return -self if is_constant(other, -1.0) else self.program.record("multiply", self, other)
 
     def __truediv__(self, other: Symbol | float) -> Symbol:
-        return self.program.record(f"{self.name} / {text(other)}")
+        return self.program.record("divide", self, other)
 
     def __rtruediv__(self, other: float) -> Symbol:
-        return self.program.record(f"{text(other)} / {self.name}")
+        return self.program.record("divide", other, self)
 
     def __neg__(self) -> Symbol:
-        return self.program.record(f"-{self.name}")
+        return self.program.record("negate", self)
 
     __radd__ = __add__
     __rmul__ = __mul__
-
-    def _commute(self, operator: str, other: Symbol | float) -> Symbol:
-        return self.program.record(f" {operator} ".join(sorted((self.name, text(other)))))
-
-
-def text(x: Symbol | float) -> str:
-    """A name, or a number in parentheses if negative."""
-    if isinstance(x, Symbol):
-        return x.name
-    return repr(float(x)) if x >= 0 else f"({float(x)!r})"
 
 
 def is_constant(x: Symbol | float, value: float) -> bool:
@@ -99,34 +152,37 @@ class RecordingMath:
 
     def sin_cos(self, x: Symbol) -> tuple[Scalar, Scalar]:
         """Reduced to [-pi/4, pi/4] by quarter turns (Cody and Waite, 1980), then polynomials: 7e-16 for |x| < 100."""
-        record = self.program.record
-        turns = record(f"np.floor({x.name} * {2 / math.pi!r} + 0.5)")
+        turns = self._floor(x * (2 / math.pi) + 0.5)
         r = x - turns * QUARTER_HIGH - turns * QUARTER_LOW
         r2 = r * r
         s, c = r * horner(SINE, r2), horner(COSINE, r2)
-        quadrant = turns - 4.0 * record(f"np.floor({(turns * 0.25).name})")
-        odd = quadrant - 2.0 * record(f"np.floor({(quadrant * 0.5).name})")
-        sign_s = record(f"1.0 if {quadrant.name} < 1.5 else -1.0")
-        sign_c = record(f"-1.0 if abs({(quadrant - 1.5).name}) < 1.0 else 1.0")
+        quadrant = turns - 4.0 * self._floor(turns * 0.25)
+        odd = quadrant - 2.0 * self._floor(quadrant * 0.5)
+        from_middle = quadrant - 1.5
+        sign_s = self.where_less(quadrant, 1.5, 1.0, -1.0)
+        sign_c = self.where_less(self.maximum(from_middle, -from_middle), 1.0, -1.0, 1.0)
         return (s + (c - s) * odd) * sign_s, (c + (s - c) * odd) * sign_c
+
+    def _floor(self, x: Symbol) -> Symbol:
+        return self.program.record("floor", x)
 
     def inverse_sqrt(self, x: Symbol) -> Symbol:
         """See `ScalarMath`."""
-        return self.program.record(f"1.0 / np.sqrt({text(x)})")
+        return 1.0 / self.program.record("square_root", x)
 
     def maximum(self, x: Symbol | float, y: Symbol | float) -> Symbol:
         """See `ScalarMath`."""
-        return self.program.record(f"max({text(x)}, {text(y)})")
+        return self.program.record("maximum", x, y)
 
     def minimum(self, x: Symbol | float, y: Symbol | float) -> Symbol:
         """See `ScalarMath`."""
-        return self.program.record(f"min({text(x)}, {text(y)})")
+        return self.program.record("minimum", x, y)
 
     def where_less(
         self, x: Symbol | float, y: Symbol | float, if_less: Symbol | float, otherwise: Symbol | float
     ) -> Symbol:
         """See `ScalarMath`."""
-        return self.program.record(f"{text(if_less)} if {text(x)} < {text(y)} else {text(otherwise)}")
+        return self.program.record("where_less", x, y, if_less, otherwise)
 
     def angle(self, sine: Symbol, cosine: Symbol) -> Symbol:
         """From the arcsine of the smaller of the two, which is at most sqrt(1/2)."""
@@ -159,33 +215,12 @@ COSINE = fit(lambda x: np.cos(np.sqrt(x)), 0.62, 7)
 ARCSINE = fit(lambda x: np.arcsin(np.sqrt(np.maximum(x, 1e-30))) / np.sqrt(np.maximum(x, 1e-30)), 0.5002, 19)
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A recorded function: its statements, where `{i}` stands for input i, and the names of its outputs."""
-
-    statements: list[str]
-    outputs: list[str]
-    n_inputs: int
-
-    def source(self, name: str, lanes: int) -> str:
-        """A Python function of one flat workspace: slot i of a lane is `w[lane + lanes * i]`, outputs after inputs.
-
-        One array with constant offsets and a constant trip count: with several arrays or strides known only at run
-        time, LLVM cannot prove the lanes independent and the program silently stays scalar.
-        """
-        slots = [f"w[lane + {lanes * i}]" for i in range(self.n_inputs + len(self.outputs))]
-        body = [statement.format(*slots) for statement in self.statements]
-        body += [f"{slots[self.n_inputs + i]} = {output}" for i, output in enumerate(self.outputs)]
-        return "\n".join([f"def {name}(w):", f"    for lane in range({lanes}):", *("        " + line for line in body)])
-
-
 def record_forward(chain: Chain) -> Recording:
     """q (dof) -> p_first_last (3), R_first_last (9 by rows)."""
     program = Program()
     q = program.read(chain.dof)
     R, p = kinematics.forward_kinematics(chain, q, RecordingMath(program))
-    outputs = [text(x) for x in [*p, *R[0], *R[1], *R[2]]]
-    return Recording(program.statements, outputs, program.n_inputs)
+    return program.recording([*p, *R[0], *R[1], *R[2]])
 
 
 def record_step(chain: Chain, with_posture: bool) -> Recording:
@@ -200,5 +235,4 @@ def record_step(chain: Chain, with_posture: bool) -> Recording:
     step = kinematics.lm_step(
         chain, q, R_target, p_target, p_last_tip, orientation_weight, damping, RecordingMath(program), posture
     )
-    outputs = [text(x) for x in [*step.q, step.position_error_squared, step.angle, step.length_squared]]
-    return Recording(program.statements, outputs, program.n_inputs)
+    return program.recording([*step.q, step.position_error_squared, step.angle, step.length_squared])
