@@ -210,6 +210,7 @@ def lm_step(
     damping: Scalar,
     math: ScalarMath,
     posture: Posture | None = None,
+    damping_floor: float | None = None,
 ) -> Step:
     r"""One step of minimizing |e|^2, e = [p* - p; w r], within the joint limits.
 
@@ -228,6 +229,7 @@ def lm_step(
         damping: 0 is Gauss-Newton.
         math: functions of the scalars' type.
         posture: pulls the joints; None leaves that out of the program.
+        damping_floor: the least mu; `DAMPING_FLOOR`, unless numbers are too coarse for it.
     """
     R, p_last, axes, origins = joint_frames(chain, q, math)
     p = [p_last[k] + dot(R[k], p_last_tip) for k in range(3)]
@@ -237,7 +239,7 @@ def lm_step(
     for kind, column, z in zip(chain.kinds, J, axes, strict=True):
         if kind == "hinge":
             column[3:] = [orientation_weight * x for x in rotation_jacobian(residual, z, math)]
-    mu = damping * dot(e, e) + DAMPING_FLOOR
+    mu = damping * dot(e, e) + (DAMPING_FLOOR if damping_floor is None else damping_floor)
 
     gradient = [dot(column, e) for column in J]
     pull: Vector = [0.0] * chain.dof

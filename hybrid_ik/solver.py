@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.kernels.distinct import pick_distinct
+from hybrid_ik.kernels.tools import pick_distinct
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig, Refiner, best_of
 from hybrid_ik.refiners.lanes import LaneRefiner

@@ -50,7 +50,7 @@ def _problem(robot, n, spread, seed=0):
 
 
 def _twins(robot, config=LMConfig()):  # noqa: B008
-    return MujocoRefiner(robot, config), LaneRefiner(robot.chain, config)
+    return MujocoRefiner(robot, config), LaneRefiner(robot.chain, config, single_first=False)
 
 
 def _assert_same(a: IKResult, b: IKResult):

@@ -16,15 +16,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from hybrid_ik.kernels.entries import compiled, compiled_with, stack_array
+from hybrid_ik.kernels.tools import LANES, TILE
+
 Floats = NDArray[Any]  # float32
 
-LANES = 16
-TILE = 8  # sums at a time: enough to hide the latency of one, few enough for the registers
+floats = stack_array(types.float32)
 FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}  # free to reorder and contract; NaN stays visible
 
 # tanh(x) = x P(x^2) / Q(x^2), as in Eigen: within 2 units in the last place where |x| <= 7.9, beyond which it is 1.
@@ -48,18 +50,7 @@ GELU_CUBE, GELU_SLOPE = np.float32(0.044715), np.float32(np.sqrt(2.0 / np.pi))
 HALF, ONE = np.float32(0.5), np.float32(1.0)
 
 
-def pack(values: Floats, size: int) -> Floats:
-    """Columns of `(n, m)` in groups: `(groups, n, size)`, the last group filled up with zeros.
-
-    So are starts grouped into lanes (of their transpose), and weights `(n_in, n_out)` into tiles.
-    """
-    n, m = values.shape
-    padded = np.zeros((n, -(-m // size) * size), np.float32)
-    padded[:, :m] = values
-    return np.ascontiguousarray(padded.reshape(n, -1, size).swapaxes(0, 1))
-
-
-@njit(nogil=True, cache=True)
+@compiled
 def decode_starts(
     projected: Floats, modulation: Floats, layers: Floats, output: Floats, bias: Floats, gelu: bool, u: Floats
 ) -> None:
@@ -76,12 +67,14 @@ def decode_starts(
     """
     m, n, n_joints = u.shape
     blocks, width, _ = projected.shape
-    h = np.empty(width * LANES, np.float32)
-    new = np.empty((width + TILE) * LANES, np.float32)
+    h = floats(width * LANES)
+    new = floats((width + TILE) * LANES)
     for row in range(m):
         scale, shift = modulation[row, 0], modulation[row, 1]
         for block in range(blocks):
-            h[:] = projected[block].ravel()
+            for i in range(width):
+                for lane in range(LANES):
+                    h[i * LANES + lane] = projected[block, i, lane]
             _activate(h, scale[0], shift[0], gelu)
             for layer in range(1, len(scale)):
                 _multiply(layers[layer - 1], h, new)
@@ -94,12 +87,11 @@ def decode_starts(
                     u[row, block * LANES + lane, j] = new[j * LANES + lane] + bias[j]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _multiply(weights: Floats, h: Floats, out: Floats) -> None:
     tiles, n_in, _ = weights.shape
-    flat = weights.ravel()
     for tile in range(tiles):
-        _sum_tile(flat, tile * n_in * TILE, h, n_in, out, tile * TILE * LANES)  # type: ignore[call-arg]
+        _sum_tile(weights, tile * n_in * TILE, h, n_in, out, tile * TILE * LANES)  # type: ignore[call-arg]
 
 
 @intrinsic
@@ -140,7 +132,7 @@ def _sum_tile(typingctx: Any, weights: Any, w0: Any, h: Any, n_in: Any, out: Any
     return types.void(weights, types.intp, h, types.intp, out, types.intp), code
 
 
-@njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy")
+@compiled_with(fastmath=FASTMATH)
 def _activate(x: Floats, scale: Floats, shift: Floats, gelu: bool) -> None:
     """x <- act(x scale + shift), with scale and shift of each feature: silu of twice the argument, or gelu.
 
@@ -158,7 +150,7 @@ def _activate(x: Floats, scale: Floats, shift: Floats, gelu: bool) -> None:
                 x[k] = y * (ONE + _tanh(y))
 
 
-@njit(nogil=True, cache=True, fastmath=FASTMATH, error_model="numpy", inline="always")
+@compiled_with(fastmath=FASTMATH, inline="always")
 def _tanh(x: Any) -> Any:
     """x P(x^2) / Q(x^2), the approximation of Eigen."""
     z = min(max(x, -TANH_END), TANH_END)

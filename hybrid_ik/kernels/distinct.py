@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import types
 from numpy.typing import NDArray
 
+from hybrid_ik.kernels.entries import compiled, stack_array
 
-@njit(nogil=True, cache=True)
+doubles = stack_array(types.float64)
+
+
+@compiled
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64], period: NDArray[np.float64]) -> float:
     total = 0.0
     for j in range(len(a)):
@@ -18,17 +22,17 @@ def _distance(a: NDArray[np.float64], b: NDArray[np.float64], period: NDArray[np
     return np.sqrt(total)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def pick_distinct(
     q: NDArray[np.float64],
     usable: NDArray[np.bool_],
     cost: NDArray[np.float64],
-    n_picks: int,
     min_distance: float,
     period: NDArray[np.float64],
     spread: bool,
-) -> NDArray[np.int64]:
-    """Indices (m, n_picks) of candidates no two of which are nearer than `min_distance`; -1 where there are no more.
+    out: NDArray[np.int64],
+) -> None:
+    """Indices of candidates no two of which are nearer than `min_distance`; -1 where there are no more.
 
     The first pick is the cheapest. After it, with `spread` always the one farthest from all picks so far (Gonzalez,
     1985: at most twice the best possible covering radius), without it the next cheapest. Picks come back by cost.
@@ -37,14 +41,15 @@ def pick_distinct(
         q: candidates (m, n, dof).
         usable: (m, n), which of them may be picked.
         cost: (m, n), lower is better.
-        n_picks: how many for each of the m rows.
         min_distance: Euclidean distance in joint space [rad, m].
         period: (dof,), 2 pi for joints that go round, 0 for others.
         spread: cover the set, rather than take the cheapest.
+        out: (m, n_picks), written.
     """
     m, n = usable.shape
-    out = np.full((m, n_picks), -1)
-    gap = np.empty(n)
+    n_picks = out.shape[1]
+    gap = doubles(n)
+    out[:] = -1
     for row in range(m):
         gap[:] = np.inf
         for k in range(n_picks):
@@ -66,4 +71,3 @@ def pick_distinct(
                 out[row, at] = out[row, at - 1]
                 at -= 1
             out[row, at] = pick
-    return out

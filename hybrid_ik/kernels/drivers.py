@@ -1,248 +1,417 @@
-"""Loops around the recorded programs: they feed the lanes, test when to stop, and refill lanes that are done.
+"""Loops around the recorded programs of an arm: they feed the lanes, and refill those that are done.
 
-What follows the marker is copied behind the recorded functions of one arm into a module of its own, where numba
-compiles all of it together (a compiled function that is handed to another as an argument can neither be inlined nor
-cached). Here the names of that module are only declared.
+A search starts in a coarse lane, in single precision, of which a register holds twice as many. When its errors are
+small, or it is given up, it moves to a fine lane, where the last steps are done and judged in double precision.
+
+The loops are the same for every arm: its programs come as the addresses of functions. numba compiles them; none of them
+makes arrays or raises exceptions.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import njit
+from numba import types
 
-LANES = 8
-DOF = 0
-WITH_POSTURE = False
-LOWER = UPPER = np.empty(0)
-CONVERGED, MAX_ITERATIONS, STALLED, INVALID_INPUT = range(4)
+from hybrid_ik.kernels.entries import compiled, run_lanes, stack_array
+from hybrid_ik.kernels.program import COARSE_LANES, FINE_LANES, Slots
+from hybrid_ik.result import Status
 
+CONVERGED, MAX_ITERATIONS, STALLED = int(Status.CONVERGED), int(Status.MAX_ITERATIONS), int(Status.STALLED)
+INVALID_INPUT = int(Status.INVALID_INPUT)
+STEPS, TARGET, TIP, WEIGHT, TOLERANCES, MAX_STEPS, ERRORS, WANTED = (
+    Slots.STEPS,
+    Slots.TARGET,
+    Slots.TIP,
+    Slots.WEIGHT,
+    Slots.POSITION_SQUARED,
+    Slots.MAX_STEPS,
+    Slots.ERRORS,
+    Slots.WANTED,
+)
 
-def step(w):
-    """The recorded `kinematics.lm_step` of the arm."""
+# Entries of `options`: as the slots from TIP to MAX_STEPS; then three weights of the posture, then three tolerances of
+# the coarse lanes, of which the first is 0 where there are none.
+O_WEIGHT, O_TOLERANCES = WEIGHT - TIP, TOLERANCES - TIP
+N_LIKE_SLOTS = O_POSTURE = MAX_STEPS + 1 - TIP
+O_COARSE = O_POSTURE + 3
+N_OPTIONS = O_COARSE + 3
 
+# Columns of `info`: steps, status, the start and whether it was moved onto the limits, how many starts were tried.
+I_STEPS, I_STATUS, I_START, I_MOVED, I_TRIED = 0, 1, 2, 3, 4
 
-def forward(w):
-    """The recorded `kinematics.forward_kinematics` of the arm."""
+# What there is still to do: the next row that nobody has taken yet, how many rows wait for their next start, and which.
+# Between two looks at the list no more can come to wait than there are lanes.
+NEXT_ROW, N_WAITING, WAITING = 0, 1, 2
+QUEUE = WAITING + 4 * (COARSE_LANES + FINE_LANES)
 
-
-# ---- copied from here on
-
-# Slots of the step's workspace, in the order of `program.record_step`.
-TARGET = DOF
-TIP = TARGET + 12
-WEIGHT = TIP + 3
-WANTED = WEIGHT + 2
-NEW = WANTED + (DOF + 2 if WITH_POSTURE else 0)
-POSITION_ERROR_SQUARED = NEW + DOF
-ANGLE = POSITION_ERROR_SQUARED + 1
-LENGTH_SQUARED = ANGLE + 1
-SIZE = LENGTH_SQUARED + 1
-
-# Entries of `options`.
-O_TIP, O_WEIGHT, O_DAMPING, O_POSTURE = 0, 3, 4, 5
-O_POSITION, O_ORIENTATION, O_STEP, O_MAX_STEPS, O_PULLED_STEPS = 7, 8, 9, 10, 11
-
-# Columns: what a lane works on, and how far a row is.
-ROW, START, STEPS, CLIPPED = 0, 1, 2, 3
-WINNER, TRIED = 0, 1
-
-POSES, STARTS, OPTIONS = "f8[:,::1], f8[:,::1], f8[::1]", "i8, f8[:,:,::1]", "f8[::1], f8[::1], b1[::1]"
-SIGNATURE = f"void({POSES}, {STARTS}, {OPTIONS}, f8[:,::1], f8[:,::1], i4[:,::1])"
+singles, doubles, integers = stack_array(types.float32), stack_array(types.float64), stack_array(types.int64)
 
 
-@njit("void(f8[:,::1], f8[:,::1])", nogil=True, cache=True)
-def forward_rows(q, out):
-    """Poses of the last joint frame in the first, [p, R by rows], for joints (m, DOF)."""
-    w = np.zeros((DOF + 12) * LANES)
-    for first in range(0, len(q), LANES):
-        count = min(LANES, len(q) - first)
-        for i in range(DOF):
-            for lane in range(count):
-                w[lane + LANES * i] = q[first + lane, i]
-        forward(w)
-        for lane in range(count):
-            for i in range(12):
-                out[first + lane, i] = w[lane + LANES * (DOF + i)]
+class Problem(NamedTuple):
+    """What `solve_rows` is given."""
+
+    dof: Any
+    limits: Any
+    position: Any
+    quaternion: Any
+    mount_tool: Any
+    group: Any
+    starts: Any
+    options: Any
+    valid: Any
 
 
-@njit("void(f8[:,::1], f8[:,::1], f8[::1], f8[:,::1])", nogil=True, cache=True)
-def target_rows(position, quaternion, mount_tool, out):
-    """[R_first_last by rows, p_first_tip] of poses T_base_tip: the mount, and the turn of the tool, taken off.
+class Answers(NamedTuple):
+    """What it writes."""
 
-    `mount_tool` is [R_first_base by rows, p_first_base, R_tip_last by rows].
-    """
-    R, RT = np.empty((3, 3)), np.empty((3, 3))
-    for m in range(len(position)):
-        w, x, y, z = quaternion[m, 0], quaternion[m, 1], quaternion[m, 2], quaternion[m, 3]
-        R[0, 0], R[0, 1], R[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
-        R[1, 0], R[1, 1], R[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
-        R[2, 0], R[2, 1], R[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
-        for i in range(3):
-            for j in range(3):
-                RT[i, j] = R[i, 0] * mount_tool[12 + j] + R[i, 1] * mount_tool[15 + j] + R[i, 2] * mount_tool[18 + j]
-        for i in range(3):
-            a, b, c = mount_tool[3 * i], mount_tool[3 * i + 1], mount_tool[3 * i + 2]
-            for j in range(3):
-                out[m, 3 * i + j] = a * RT[0, j] + b * RT[1, j] + c * RT[2, j]
-            out[m, 9 + i] = a * position[m, 0] + b * position[m, 1] + c * position[m, 2] + mount_tool[9 + i]
+    q: Any
+    errors: Any
+    info: Any
 
 
-@njit(nogil=True, cache=True)
-def prepare(w, options, wanted):
-    """Writes what is the same for every row into all lanes."""
-    for lane in range(LANES):
-        for i in range(3):
-            w[lane + LANES * (TIP + i)] = options[O_TIP + i]
-        w[lane + LANES * WEIGHT] = options[O_WEIGHT]
-        w[lane + LANES * (WEIGHT + 1)] = options[O_DAMPING]
-        if WITH_POSTURE:
-            for i in range(DOF):
-                w[lane + LANES * (WANTED + i)] = wanted[i]
-            w[lane + LANES * (WANTED + DOF)] = options[O_POSTURE]
+class Pool(NamedTuple):
+    """Lanes of one precision, and the search that each of them is busy with."""
+
+    lanes: Any
+    w: Any
+    """The workspace: slot i of a lane is `w[lane + lanes i]`; joints, then `Slots`."""
+    row: Any
+    """Of each lane; -1 where it is free."""
+    start: Any
+    moved: Any
+    resting: Any
+    """0, or 1 more than the steps of a search that came to rest in a coarse lane: it is only judged."""
 
 
-@njit(nogil=True, cache=True)
-def fill(w, lane, lanes, target, start, options):
-    """Puts a problem into a lane, its start moved onto the limits; says whether the start is of finite numbers."""
-    if WITH_POSTURE:
-        w[lane + LANES * (WANTED + DOF + 1)] = options[O_POSTURE + 1]
-    lanes[lane, STEPS], lanes[lane, CLIPPED] = 0, 0
-    for i in range(DOF):
-        if not np.isfinite(start[i]):
-            return False
-        w[lane + LANES * i] = min(max(start[i], LOWER[i]), UPPER[i])
-        if w[lane + LANES * i] != start[i]:
-            lanes[lane, CLIPPED] = 1
-    for i in range(12):
-        w[lane + LANES * (TARGET + i)] = target[i]
-    return True
-
-
-@njit(nogil=True, cache=True)
-def verdict(w, lane, steps, options):
-    """Status of a lane after a step: -1 while it is worth going on."""
-    square, angle = w[lane + LANES * POSITION_ERROR_SQUARED], w[lane + LANES * ANGLE]
-    reached = square <= options[O_POSITION] ** 2 and (angle <= options[O_ORIENTATION] or options[O_WEIGHT] == 0.0)
-    settled = not w[lane + LANES * LENGTH_SQUARED] > options[O_STEP] ** 2  # also where the step is not a number
-    last = steps >= options[O_MAX_STEPS]
-    if reached and (settled or last or not WITH_POSTURE):
-        return CONVERGED
-    if settled:
-        return STALLED
-    return MAX_ITERATIONS if last else -1
-
-
-@njit(nogil=True, cache=True)
-def take_work(lanes, rows, n_starts, valid, next_row):
-    """A row for a free lane, or -1, and the next row that nobody has taken yet."""
-    while next_row < len(valid):
-        next_row += 1
-        if valid[next_row - 1]:
-            return next_row - 1, next_row
-    for lane in range(LANES):
-        row = lanes[lane, ROW]
-        if row >= 0 and rows[row, WINNER] == n_starts and rows[row, TRIED] < n_starts:
-            return row, next_row
-    return -1, next_row
-
-
-@njit(nogil=True, cache=True)
-def put_to_work(lanes, lane, rows, row):
-    """Gives a lane the next start of a row; it is filled before the next step."""
-    lanes[lane, ROW], lanes[lane, START], lanes[lane, STEPS] = row, rows[row, TRIED], -1
-    rows[row, TRIED] += 1
-
-
-@njit(nogil=True, cache=True)
-def keep_better(w, lane, lanes, status, rows, n_starts, options, cost, q, errors, info):
-    """Writes a finished lane into its row if no earlier start has converged and none came nearer."""
-    row, k = lanes[lane, ROW], lanes[lane, START]
-    square, angle = w[lane + LANES * POSITION_ERROR_SQUARED], w[lane + LANES * ANGLE]
-    if status == CONVERGED:
-        if k > rows[row, WINNER]:
-            return
-        rows[row, WINNER] = k
-    else:
-        missed = square + (options[O_WEIGHT] * angle) ** 2
-        if rows[row, WINNER] < n_starts or not (missed < cost[row] or (missed == cost[row] and k < info[row, 2])):
-            return
-        cost[row] = missed
-    for i in range(DOF):
-        q[row, i] = w[lane + LANES * i]
-    errors[row, 0], errors[row, 1] = np.sqrt(square), angle
-    info[row, 0], info[row, 1], info[row, 2], info[row, 3] = lanes[lane, STEPS], status, k, lanes[lane, CLIPPED]
-
-
-@njit(nogil=True, cache=True)
-def release(lanes, lane, status, rows, n_starts):
-    """Frees a finished lane: for the next start of its row, or, when the row is decided, for another row."""
-    row, k = lanes[lane, ROW], lanes[lane, START]
-    lanes[lane, ROW] = -1
-    if status == CONVERGED:  # later starts of this row cannot win any more
-        for other in range(LANES):
-            if lanes[other, ROW] == row and lanes[other, START] > k:
-                lanes[other, ROW] = -1
-    elif rows[row, WINNER] == n_starts and rows[row, TRIED] < n_starts:
-        put_to_work(lanes, lane, rows, row)
-
-
-@njit(SIGNATURE, nogil=True, cache=True)
-def solve_rows(position, quaternion, mount_tool, group, starts, options, wanted, valid, q, errors, info):
+@compiled
+def solve_rows(
+    coarse_step,
+    fine_step,
+    limits,
+    position,
+    quaternion,
+    mount_tool,
+    group,
+    starts,
+    options,
+    wanted,
+    valid,
+    q,
+    errors,
+    info,
+):
     """Refines starts until each row has its answer: the first of its starts, in their order, that converges.
 
-    Row r reaches for pose r // group of the tip in the base, from `starts[r]`, (n_starts, DOF), or from `starts[0]`
+    Row r reaches for pose r // group of the tip in the base, from `starts[r]`, (n_starts, dof), or from `starts[0]`
     where all rows share them. Free lanes first take new rows; when there are none left, they take later starts of rows
     that others work on, and of several that converge the earliest start counts. So an answer does not depend on the
     company it is solved in.
 
-    Starts are moved onto the limits; those that are not of finite numbers are passed over.
+    Starts are moved onto the limits; those that are not of finite numbers are passed over. `limits` are (2, dof);
+    `wanted` is the posture, and empty where the programs know none.
 
-    Written: q (rows, DOF); position and orientation error (rows, 2); steps, status, the start's number and whether it
-    was moved (rows, 4). A row without an answer holds the start that came nearest; an invalid one NaN.
-
-    It is the one entry, for one pose and for many: a second one would hold a second copy of the steps, in which the
-    compiler would round otherwise.
+    Written: q (rows, dof); position and orientation error (rows, 2); `info` (rows, 5). A row without an answer holds
+    the start that came nearest; an invalid one NaN.
     """
-    n_rows, n_starts = len(valid), starts.shape[1]
-    targets = np.empty((len(position), 12))
-    target_rows(position, quaternion, mount_tool, targets)
-    q[:], errors[:], info[:] = np.nan, np.nan, 0
-    info[:, 1] = INVALID_INPUT
-    rows, cost = np.zeros((n_rows, 2), np.int64), np.full(n_rows, np.inf)
-    rows[:, WINNER] = n_starts
-    lanes = np.full((LANES, 4), -1)
-    w = np.zeros(SIZE * LANES)
-    prepare(w, options, wanted)
-    next_row = 0
-    while True:
-        working = False
-        for lane in range(LANES):
-            filled = lanes[lane, ROW] >= 0 and lanes[lane, STEPS] >= 0
-            while not filled:
-                if lanes[lane, ROW] < 0:
-                    row, next_row = take_work(lanes, rows, n_starts, valid, next_row)
-                    if row < 0:
-                        break
-                    put_to_work(lanes, lane, rows, row)
-                row, start = lanes[lane, ROW], lanes[lane, START]
-                filled = fill(
-                    w, lane, lanes, targets[row // group], starts[row if len(starts) > 1 else 0, start], options
-                )
-                if not filled:
-                    release(lanes, lane, STALLED, rows, n_starts)
-            working = working or filled
-        if not working:
+    dof = q.shape[1]
+    size = dof + WANTED + (dof + 3 if len(wanted) else 0)
+    problem = Problem(dof, limits, position, quaternion, mount_tool, group, starts, options, valid)
+    answers = Answers(q, errors, info)
+    coarse = Pool(
+        COARSE_LANES,
+        singles(size * COARSE_LANES),
+        integers(COARSE_LANES),
+        integers(COARSE_LANES),
+        integers(COARSE_LANES),
+        integers(COARSE_LANES),
+    )
+    fine = Pool(
+        FINE_LANES,
+        doubles(size * FINE_LANES),
+        integers(FINE_LANES),
+        integers(FINE_LANES),
+        integers(FINE_LANES),
+        integers(FINE_LANES),
+    )
+    queue = integers(QUEUE)
+    q[:], errors[:], info[:], queue[:] = np.nan, np.nan, 0, 0
+    info[:, I_STATUS] = INVALID_INPUT
+    prepare(fine, problem, wanted)
+    prepare(coarse, problem, wanted)
+    if options[O_COARSE] > 0.0:
+        start_coarse(coarse, problem)
+        while refill(coarse, fine, problem, answers, queue) or works(fine):
+            advance_coarse(coarse_step, fine_step, coarse, fine, problem, answers, queue)
+            while works(fine) and queue[NEXT_ROW] == len(valid) and queue[N_WAITING] == 0:
+                advance_fine(fine_step, fine, coarse, problem, answers, queue)
+    else:
+        while refill(fine, coarse, problem, answers, queue):
+            advance_fine(fine_step, fine, coarse, problem, answers, queue)
+
+
+@compiled
+def forward_rows(forward, q, out):
+    """Poses of the last joint frame in the first, [p, R by rows], for joints (m, dof)."""
+    dof, lanes = q.shape[1], FINE_LANES
+    w = doubles((dof + 12) * lanes)
+    w[:] = 0.0
+    for first in range(0, len(q), lanes):
+        count = min(lanes, len(q) - first)
+        for lane in range(count):
+            for i in range(dof):
+                w[lane + lanes * i] = q[first + lane, i]
+        run_lanes(forward, w)
+        for lane in range(count):
+            for i in range(12):
+                out[first + lane, i] = w[lane + lanes * (dof + i)]
+
+
+@compiled
+def prepare(pool, problem, wanted):
+    """Frees all lanes, and writes into them what is the same for every search."""
+    pool.row[:] = -1
+    pool.w[:] = 0.0
+    for i in range(N_LIKE_SLOTS):
+        write_all(pool, problem.dof + TIP + i, problem.options[i])
+    for i in range(len(wanted)):
+        write_all(pool, problem.dof + WANTED + i, wanted[i])
+    if len(wanted):
+        for i in range(3):
+            write_all(pool, 2 * problem.dof + WANTED + i, problem.options[O_POSTURE + i])
+
+
+@compiled
+def start_coarse(coarse, problem):
+    """Gives the coarse lanes their own tolerances; they stop one step early, for the fine lanes judge the last one."""
+    for i in range(3):
+        write_all(coarse, problem.dof + TOLERANCES + i, problem.options[O_COARSE + i])
+    write_all(coarse, problem.dof + MAX_STEPS, problem.options[MAX_STEPS - TIP] - 1.0)
+
+
+@compiled
+def write_all(pool, slot, value):
+    """Writes a number into a slot of all lanes."""
+    for lane in range(pool.lanes):
+        pool.w[lane + pool.lanes * slot] = value
+
+
+@compiled
+def read(pool, slot, lane):
+    """The number in a slot of a lane."""
+    return pool.w[lane + pool.lanes * slot]
+
+
+@compiled
+def works(pool):
+    """Whether any lane is busy."""
+    for lane in range(pool.lanes):
+        if pool.row[lane] >= 0:
+            return True
+    return False
+
+
+@compiled
+def free_lane(pool):
+    """A lane that is not busy, or -1."""
+    for lane in range(pool.lanes):
+        if pool.row[lane] < 0:
+            return lane
+    return -1
+
+
+@compiled
+def refill(pool, other, problem, answers, queue):
+    """Gives every free lane the next start of some row; says whether any lane is busy."""
+    for lane in range(pool.lanes):
+        while pool.row[lane] < 0:
+            row = take_row(pool, other, problem, answers, queue)
+            if row < 0:
+                return works(pool)
+            k = answers.info[row, I_TRIED]
+            answers.info[row, I_TRIED] += 1
+            if fill(pool, lane, problem, row, k):
+                pool.row[lane], pool.start[lane] = row, k
+                place_target(pool, lane, problem, row)
+            elif is_open(answers, problem, row):
+                wait(queue, row)
+    return True
+
+
+@compiled
+def take_row(pool, other, problem, answers, queue):
+    """A row for a free lane, or -1: one that waits, a new one, or one that others work on."""
+    while queue[N_WAITING] > 0:
+        queue[N_WAITING] -= 1
+        row = queue[WAITING + queue[N_WAITING]]
+        if is_open(answers, problem, row):
+            return row
+    while queue[NEXT_ROW] < len(problem.valid):
+        queue[NEXT_ROW] += 1
+        if problem.valid[queue[NEXT_ROW] - 1]:
+            return queue[NEXT_ROW] - 1
+    row = open_row(pool, problem, answers)
+    return row if row >= 0 else open_row(other, problem, answers)
+
+
+@compiled
+def open_row(pool, problem, answers):
+    """A row that a lane works on and that has more starts, or -1."""
+    for lane in range(pool.lanes):
+        row = pool.row[lane]
+        if row >= 0 and is_open(answers, problem, row):
+            return row
+    return -1
+
+
+@compiled
+def is_open(answers, problem, row):
+    """Whether a row lacks an answer and has starts that nobody has tried."""
+    return answers.info[row, I_STATUS] != CONVERGED and answers.info[row, I_TRIED] < problem.starts.shape[1]
+
+
+@compiled
+def wait(queue, row):
+    """Lets a row wait for a lane."""
+    queue[WAITING + queue[N_WAITING]] = row
+    queue[N_WAITING] += 1
+
+
+@compiled
+def fill(pool, lane, problem, row, k):
+    """Puts a start into a lane, moved onto the limits; says whether it is of finite numbers."""
+    start = problem.starts[row if len(problem.starts) > 1 else 0, k]
+    pool.moved[lane] = pool.resting[lane] = 0
+    pool.w[lane + pool.lanes * (problem.dof + STEPS)] = 0.0
+    for i in range(problem.dof):
+        if not np.isfinite(start[i]):
+            return False
+        x = min(max(start[i], problem.limits[0, i]), problem.limits[1, i])
+        pool.w[lane + pool.lanes * i] = x
+        if x != start[i]:
+            pool.moved[lane] = 1
+    return True
+
+
+@compiled
+def place_target(pool, lane, problem, row):
+    """[R_first_last by rows, p_first_tip] of a pose T_base_tip: the mount, and the turn of the tool, taken off.
+
+    `mount_tool` is [R_first_base by rows, p_first_base, R_tip_last by rows].
+    """
+    at, p, quaternion = (
+        problem.mount_tool,
+        problem.position[row // problem.group],
+        problem.quaternion[row // problem.group],
+    )
+    w, x, y, z = quaternion[0], quaternion[1], quaternion[2], quaternion[3]
+    R = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    out, lanes = pool.w, pool.lanes
+    place = lane + lanes * (problem.dof + TARGET)
+    for j in range(3):
+        R0 = R[0][0] * at[12 + j] + R[0][1] * at[15 + j] + R[0][2] * at[18 + j]
+        R1 = R[1][0] * at[12 + j] + R[1][1] * at[15 + j] + R[1][2] * at[18 + j]
+        R2 = R[2][0] * at[12 + j] + R[2][1] * at[15 + j] + R[2][2] * at[18 + j]
+        for i in range(3):
+            out[place + lanes * (3 * i + j)] = at[3 * i] * R0 + at[3 * i + 1] * R1 + at[3 * i + 2] * R2
+        out[place + lanes * (9 + j)] = at[3 * j] * p[0] + at[3 * j + 1] * p[1] + at[3 * j + 2] * p[2] + at[9 + j]
+
+
+@compiled
+def advance_coarse(coarse_step, fine_step, coarse, fine, problem, answers, queue):
+    """One step of all coarse lanes; those that are finished move on to fine ones."""
+    finished = run_lanes(coarse_step, coarse.w)
+    for lane in range(COARSE_LANES):
+        if finished >> lane & 1 and coarse.row[lane] >= 0:
+            while free_lane(fine) < 0:  # this may free the coarse lane as well
+                advance_fine(fine_step, fine, coarse, problem, answers, queue)
+            if coarse.row[lane] >= 0:
+                hand_over(coarse, lane, fine, free_lane(fine), problem)
+
+
+@compiled
+def hand_over(coarse, lane, fine, to, problem):
+    """Moves a search from a coarse lane to a fine one: a start that was near enough as it was given, others rounded."""
+    row, k, steps = coarse.row[lane], coarse.start[lane], read(coarse, problem.dof + STEPS, lane)
+    within, moves = reached(coarse, lane, problem, O_COARSE)
+    coarse.row[lane] = -1
+    fine.row[to], fine.start[to] = row, k
+    if within and steps == 1.0:
+        fill(fine, to, problem, row, k)
+    else:
+        fine.moved[to], fine.resting[to] = coarse.moved[lane], 0
+        for i in range(problem.dof):
+            x = np.float64(read(coarse, i, lane))
+            fine.w[to + FINE_LANES * i] = min(max(x, problem.limits[0, i]), problem.limits[1, i])
+        if not (within or moves):
+            fine.resting[to], steps = 1 + int(steps), problem.options[MAX_STEPS - TIP]
+        fine.w[to + FINE_LANES * (problem.dof + STEPS)] = steps
+    place_target(fine, to, problem, row)
+
+
+@compiled
+def reached(pool, lane, problem, tolerances):
+    """Whether the errors of a lane are within the tolerances from this option on, and whether its step is longer."""
+    limit, errors = problem.options[tolerances:], problem.dof + ERRORS
+    within = read(pool, errors, lane) < limit[0] and read(pool, errors + 1, lane) < limit[1]
+    return within, read(pool, errors + 2, lane) > limit[2]
+
+
+@compiled
+def advance_fine(fine_step, fine, coarse, problem, answers, queue):
+    """One step of all fine lanes; those that are finished write their rows and become free."""
+    finished = run_lanes(fine_step, fine.w)
+    for lane in range(FINE_LANES):
+        row, k = fine.row[lane], fine.start[lane]
+        if row >= 0 and finished >> lane & 1:
+            status = verdict(fine, lane, problem)
+            keep_better(fine, lane, status, problem, answers)
+            fine.row[lane] = -1
+            if status == CONVERGED:
+                free_later(fine, row, k)
+                free_later(coarse, row, k)
+            elif is_open(answers, problem, row):
+                wait(queue, row)
+
+
+@compiled
+def verdict(fine, lane, problem):
+    """What became of a finished search."""
+    within, moves = reached(fine, lane, problem, O_TOLERANCES)
+    if within:
+        return CONVERGED
+    return MAX_ITERATIONS if moves and not fine.resting[lane] else STALLED
+
+
+@compiled
+def free_later(pool, row, k):
+    """Frees the lanes whose starts cannot win any more, for an earlier one of their row has converged."""
+    for lane in range(pool.lanes):
+        if pool.row[lane] == row and pool.start[lane] > k:
+            pool.row[lane] = -1
+
+
+@compiled
+def keep_better(fine, lane, status, problem, answers):
+    """Writes a finished search into its row if no earlier start has converged and none came nearer."""
+    row, k, info, weight = fine.row[lane], fine.start[lane], answers.info, problem.options[O_WEIGHT]
+    distance, angle = np.sqrt(read(fine, problem.dof + ERRORS, lane)), read(fine, problem.dof + ERRORS + 1, lane)
+    if info[row, I_STATUS] == CONVERGED:
+        if status != CONVERGED or k > info[row, I_START]:
             return
-        step(w)
-        for lane in range(LANES):
-            if lanes[lane, ROW] >= 0:
-                status = verdict(w, lane, lanes[lane, STEPS], options)
-                if status < 0:
-                    lanes[lane, STEPS] += 1
-                    if WITH_POSTURE and lanes[lane, STEPS] >= options[O_PULLED_STEPS]:
-                        w[lane + LANES * (WANTED + DOF + 1)] = 0.0
-                else:
-                    keep_better(w, lane, lanes, status, rows, n_starts, options, cost, q, errors, info)
-                    release(lanes, lane, status, rows, n_starts)
-        for i in range(DOF * LANES):
-            w[i] = w[NEW * LANES + i]
+    elif status != CONVERGED and info[row, I_STATUS] != INVALID_INPUT:
+        missed = distance**2 + (weight * angle) ** 2
+        least = answers.errors[row, 0] ** 2 + (weight * answers.errors[row, 1]) ** 2
+        if not (missed < least or (missed == least and k < info[row, I_START])):
+            return
+    for i in range(problem.dof):
+        answers.q[row, i] = read(fine, i, lane)
+    answers.errors[row, 0], answers.errors[row, 1] = distance, angle
+    steps = fine.resting[lane] - 1 if fine.resting[lane] else int(read(fine, problem.dof + STEPS, lane))
+    info[row, I_STEPS], info[row, I_STATUS] = steps, status
+    info[row, I_START], info[row, I_MOVED] = k, fine.moved[lane]

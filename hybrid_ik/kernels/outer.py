@@ -9,19 +9,19 @@ from math import atan2, cos, pi, sin
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from hybrid_ik.encoding import ORIENTATION_WEIGHT
+from hybrid_ik.kernels.entries import compiled
+from hybrid_ik.kernels.tools import GROUP
 
 Array = NDArray[np.float64]
 Floats = NDArray[Any]  # float32
 SQUARE = ORIENTATION_WEIGHT**2
-GROUP = 4  # starts that share a spare one
 
 
-@njit(nogil=True, cache=True)
-def place_starts(u: Floats, base: Floats, half_range: Floats, lower: Array, upper: Array, q: Array) -> None:
+@compiled
+def place_starts(u: Floats, base: Floats, half_range: Floats, lower: Array, upper: Array, first: int, q: Array) -> None:
     """q = base - u half_range, inside the limits: one pass over what took four in numpy.
 
     Args:
@@ -30,18 +30,26 @@ def place_starts(u: Floats, base: Floats, half_range: Floats, lower: Array, uppe
         half_range: (n_joints,).
         lower: (n_joints,) limits.
         upper: (n_joints,) limits.
-        q: (m, n, n_joints), written.
+        first: the joint that the first column belongs to.
+        q: (m, n, dof), of which the joints from `first` on are written.
     """
     for row in range(len(q)):
         for i in range(q.shape[1]):
-            for j in range(q.shape[2]):
-                q[row, i, j] = min(max(base[i, j] - u[row, i, j] * half_range[j], lower[j]), upper[j])
+            for j in range(u.shape[2]):
+                q[row, i, first + j] = min(max(base[i, j] - u[row, i, j] * half_range[j], lower[j]), upper[j])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def complete_starts(
-    q: Array, poses: Array, targets: Array, lower: Array, upper: Array, slide: bool, turns: bool
-) -> NDArray[np.bool_]:
+    q: Array,
+    poses: Array,
+    targets: Array,
+    lower: Array,
+    upper: Array,
+    slide: bool,
+    turns: bool,
+    inside: NDArray[np.bool_],
+) -> None:
     """Writes the outer joints into starts whose other joints are set.
 
     Args:
@@ -52,12 +60,9 @@ def complete_starts(
         upper: (dof,) upper ends of the ranges.
         slide: whether the first joint slides.
         turns: whether the last joint turns; otherwise it is set already.
-
-    Returns:
-        (m, n): whether the outer joints could be set without moving them onto a limit.
+        inside: (m, n), written: whether the outer joints could be set without moving them onto a limit.
     """
     m, n, dof = q.shape
-    inside = np.ones((m, n), np.bool_)
     for row in range(m):
         for i in range(n):
             T, goal, x = poses[row, i], targets[row], q[row, i]
@@ -67,10 +72,9 @@ def complete_starts(
                 last = _last_angle(T, goal, 0.0 if slide else x[0])
                 x[-1], within = _into_limits(last, lower[dof - 1], upper[dof - 1], True)
                 inside[row, i] = inside[row, i] and within
-    return inside
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def use_spares(q: Array, inside: NDArray[np.bool_], n: int) -> None:
     """Puts spare start n + k in the place of the first of the starts 4 k .. 4 k + 3 that is not inside."""
     for row in range(len(q)):
@@ -79,11 +83,12 @@ def use_spares(q: Array, inside: NDArray[np.bool_], n: int) -> None:
                 begin = GROUP * (spare - n)
                 for i in range(begin, min(begin + GROUP, n)):
                     if not inside[row, i]:
-                        q[row, i] = q[row, spare]
+                        for j in range(q.shape[2]):
+                            q[row, i, j] = q[row, spare, j]
                         break
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _first_angle(T: Array, goal: Array, turns: bool) -> float:
     cosine = T[0] * goal[0] + T[1] * goal[1]
     sine = T[0] * goal[1] - T[1] * goal[0]
@@ -94,7 +99,7 @@ def _first_angle(T: Array, goal: Array, turns: bool) -> float:
     return atan2(sine, cosine)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _last_angle(T: Array, goal: Array, first: float) -> float:
     c, s = cos(first), sin(first)
     cosine = sine = 0.0
@@ -111,7 +116,7 @@ def _last_angle(T: Array, goal: Array, first: float) -> float:
     return atan2(sine, cosine)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _into_limits(x: float, lower: float, upper: float, turn: bool) -> tuple[float, bool]:
     if turn:
         middle = 0.5 * (lower + upper)

@@ -147,15 +147,15 @@ def is_constant(x: Symbol | float, value: float) -> bool:
 class RecordingMath:
     """`kinematics.ScalarMath` of recorded scalars: no calls, for a call in the body would end vectorisation."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, precision: Precision | None = None) -> None:
+        self.program, self.precision = program, precision or DOUBLE
 
     def sin_cos(self, x: Symbol) -> tuple[Scalar, Scalar]:
         """Reduced to [-pi/4, pi/4] by quarter turns (Cody and Waite, 1980), then polynomials: 7e-16 for |x| < 100."""
         turns = self._floor(x * (2 / math.pi) + 0.5)
         r = x - turns * QUARTER_HIGH - turns * QUARTER_LOW
         r2 = r * r
-        s, c = r * horner(SINE, r2), horner(COSINE, r2)
+        s, c = r * horner(self.precision.sine, r2), horner(self.precision.cosine, r2)
         quadrant = turns - 4.0 * self._floor(turns * 0.25)
         odd = quadrant - 2.0 * self._floor(quadrant * 0.5)
         from_middle = quadrant - 1.5
@@ -188,7 +188,7 @@ class RecordingMath:
         """From the arcsine of the smaller of the two, which is at most sqrt(1/2)."""
         magnitude = self.maximum(cosine, -cosine)
         small = self.minimum(self.where_less(sine, magnitude, sine, cosine), 0.7072)
-        arc = small * horner(ARCSINE, small * small)
+        arc = small * horner(self.precision.arcsine, small * small)
         near_ends = self.where_less(cosine, 0.0, math.pi - arc, arc)
         return self.where_less(sine, magnitude, near_ends, math.pi / 2 - arc)
 
@@ -209,10 +209,35 @@ def fit(function: Callable[[np.ndarray], np.ndarray], upper: float, degree: int)
 
 QUARTER_HIGH = float(np.float32(math.pi / 2))  # few bits, so that its multiples are exact
 QUARTER_LOW = math.pi / 2 - QUARTER_HIGH + 6.123233995736766e-17  # and what pi/2 has beyond it
-# Functions of the square, so that parity costs nothing. The degrees leave 7e-16, and 1.3e-15 for the arcsine.
-SINE = fit(lambda x: np.sinc(np.sqrt(x) / np.pi), 0.62, 7)
-COSINE = fit(lambda x: np.cos(np.sqrt(x)), 0.62, 7)
-ARCSINE = fit(lambda x: np.arcsin(np.sqrt(np.maximum(x, 1e-30))) / np.sqrt(np.maximum(x, 1e-30)), 0.5002, 19)
+
+
+def sine_of_square(x: np.ndarray) -> np.ndarray:
+    """sin(r) / r of x = r^2."""
+    return np.sinc(np.sqrt(x) / np.pi)
+
+
+def arcsine_of_square(x: np.ndarray) -> np.ndarray:
+    """arcsin(s) / s of x = s^2."""
+    s = np.sqrt(np.maximum(x, 1e-30))
+    return np.arcsin(s) / s
+
+
+class Precision:
+    """What the recorded functions take from the type of number they run in.
+
+    The polynomials are functions of the square, so that parity costs nothing.
+    """
+
+    def __init__(self, sine: int, cosine: int, arcsine: int, damping_floor: float) -> None:
+        self.sine = fit(sine_of_square, 0.62, sine)
+        self.cosine = fit(lambda x: np.cos(np.sqrt(x)), 0.62, cosine)
+        self.arcsine = fit(arcsine_of_square, 0.5002, arcsine)
+        self.damping_floor = damping_floor
+
+
+# The degrees leave 7e-16, and 1.3e-15 for the arcsine; 3e-8 in single precision.
+DOUBLE = Precision(7, 7, 19, kinematics.DAMPING_FLOOR)
+SINGLE = Precision(3, 4, 9, 1e-6)
 
 
 def record_forward(chain: Chain) -> Recording:
@@ -223,16 +248,53 @@ def record_forward(chain: Chain) -> Recording:
     return program.recording([*p, *R[0], *R[1], *R[2]])
 
 
-def record_step(chain: Chain, with_posture: bool) -> Recording:
-    """q, R_target, p_target, tip, weight, damping (and q_wanted, weight^2, share) -> fields of `kinematics.Step`."""
+# Searches at a time: as many numbers as an AVX-512 register holds; narrower registers take several.
+COARSE_LANES, FINE_LANES = 16, 8
+
+
+class Slots:
+    """Places in the workspace of a step: the joints come first, and each of these after them."""
+
+    STEPS = 0  # taken so far
+    TARGET = 1  # R_first_last by rows, p_first_tip
+    TIP = 13  # p_last_tip
+    WEIGHT, DAMPING = 16, 17
+    POSITION_SQUARED, ANGLE, STEP_SQUARED, MAX_STEPS = 18, 19, 20, 21  # tolerances
+    ERRORS = 22  # squared position error, angle, squared length of the step
+    WANTED = 25  # joints of the posture; after them squared weight, share, steps in which the share counts
+
+
+def record_step(chain: Chain, with_posture: bool, precision: Precision) -> Recording:
+    """One step of a search and whether it was the last, of and into the workspace that `Slots` describes.
+
+    A search is finished when its errors are within the tolerances (with a posture it goes on until it has come to
+    rest), when its step is shorter than the step tolerance or not a number, or when no steps are left. In double
+    precision a finished search keeps the joints that its errors belong to; in single precision it takes the step, for
+    its errors are judged again in double.
+
+    Outputs: joints, steps, the errors, and 1 where the search is finished.
+    """
     program = Program()
-    q, R_flat, p_target, p_last_tip = (program.read(n) for n in (chain.dof, 9, 3, 3))
-    orientation_weight, damping = program.read(2)
-    posture = None
+    q, (steps,), R, p_target, p_last_tip = (program.read(n) for n in (chain.dof, 1, 9, 3, 3))
+    orientation_weight, damping, position_squared, angle, step_squared, max_steps = program.read(6)
+    math, posture = RecordingMath(program, precision), None
+    program.read(3)  # the places of the errors
     if with_posture:
-        posture = Posture(program.read(chain.dof), *program.read(2))
-    R_target = [R_flat[0:3], R_flat[3:6], R_flat[6:9]]
-    step = kinematics.lm_step(
-        chain, q, R_target, p_target, p_last_tip, orientation_weight, damping, RecordingMath(program), posture
+        wanted, (weight_squared, share, pulled_steps) = program.read(chain.dof), program.read(3)
+        posture = Posture(wanted, weight_squared, math.where_less(steps, pulled_steps, share, 0.0))
+    R_target, arguments = (
+        [R[0:3], R[3:6], R[6:9]],
+        (orientation_weight, damping, math, posture, precision.damping_floor),
     )
-    return program.recording([*step.q, step.position_error_squared, step.angle, step.length_squared])
+    step = kinematics.lm_step(chain, q, R_target, p_target, p_last_tip, *arguments)
+    within = math.where_less(step.position_error_squared, position_squared, 1.0, 0.0)
+    reached = math.where_less(step.angle, angle, within, 0.0)
+    settled = math.where_less(step_squared, step.length_squared, 0.0, 1.0)
+    last = math.where_less(steps, max_steps, 0.0, 1.0)
+    finished = math.maximum(settled, last)
+    if not with_posture:
+        finished = math.maximum(finished, reached)
+    new = [*step.q, steps + 1.0]
+    if precision is DOUBLE:
+        new = [math.where_less(0.5, finished, old, x) for old, x in zip([*q, steps], new, strict=True)]
+    return program.recording([*new, step.position_error_squared, step.angle, step.length_squared, finished])

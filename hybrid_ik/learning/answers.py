@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.encoding import Encoder
-from hybrid_ik.kernels.distinct import pick_distinct
+from hybrid_ik.kernels.tools import pick_distinct
 from hybrid_ik.learning.data import exact_poses
 from hybrid_ik.pose import Pose, quaternion_from_matrix
 from hybrid_ik.refiners.base import LMConfig

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.kernels.cpu import LANES, load_kernel
+from hybrid_ik.kernels.cpu import load_kernel
+from hybrid_ik.kernels.program import COARSE_LANES
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner, best_of, check_starts
 from hybrid_ik.result import IKResult, Status
@@ -24,7 +27,9 @@ CONVERGED = int(Status.CONVERGED)
 PATIENCE, PATIENT_DAMPING, AT_REST = 20, 0.5, 1e-3
 # They start from what was found and from as many others as fill the lanes: 16 others take twice as long, and 3 % of the
 # poses below the reach of the arm come more than 1 % nearer, of those farther away none.
-OTHERS = LANES - 1
+OTHERS = 7
+NEAR = float(os.environ.get("NEAR", "1e-3"))
+COARSE_REST = float(os.environ.get("REST", "1e-4"))
 
 
 class LaneRefiner(Refiner):
@@ -34,13 +39,22 @@ class LaneRefiner(Refiner):
         chain: the arm with its mount and tool.
         config: steps and tolerances.
         n_threads: rows are dealt out to this many threads. Results do not depend on it.
+        single_first: whether the first steps are done in single precision, and the last ones in double; otherwise all
+            are done in double.
     """
 
-    def __init__(self, chain: Chain, config: LMConfig = LMConfig(), n_threads: int = 1) -> None:  # noqa: B008
-        self.chain, self.config, self.n_threads = chain, config, n_threads
+    def __init__(
+        self,
+        chain: Chain,
+        config: LMConfig = LMConfig(),  # noqa: B008
+        n_threads: int = 1,
+        single_first: bool = True,
+    ) -> None:
+        self.chain, self.config, self.n_threads, self.single_first = chain, config, n_threads, single_first
         self._kernel = load_kernel(chain, with_posture=config.regularization > 0)
-        self._wanted = config.wanted_posture(chain)
-        self._options = _options(chain, config)
+        posture = config.wanted_posture(chain)
+        self._wanted = posture if config.regularization > 0 else posture[:0]
+        self._options = _options(chain, config, single_first)
         self._mount_tool = _mount_tool(chain)
 
     def refine(self, target: Pose, q0: Array) -> IKResult:
@@ -59,10 +73,13 @@ class LaneRefiner(Refiner):
         """See `Refiner.closest`: `found` and the starts are followed until they come to rest."""
         if self.config.max_iterations == 0:
             return found
-        options, at = self._options.copy(), self._kernel
-        options[at.O_MAX_STEPS] = PATIENCE * self.config.max_iterations
-        options[at.O_DAMPING] = max(PATIENT_DAMPING, self.config.damping)
-        options[at.O_STEP] = max(AT_REST, self.config.step_tolerance)
+        patient = replace(
+            self.config,
+            max_iterations=PATIENCE * self.config.max_iterations,
+            damping=max(PATIENT_DAMPING, self.config.damping),
+            step_tolerance=max(AT_REST, self.config.step_tolerance),
+        )
+        options = _options(self.chain, patient, self.single_first)
         starts = np.concatenate([found.q[..., None, :], q0[..., :OTHERS, :]], -2)
         rows = starts.reshape(-1, 1, self.chain.dof)
         return best_of(self._solve(target, rows, starts.shape[:-1], options), self.config.orientation_weight)
@@ -75,7 +92,7 @@ class LaneRefiner(Refiner):
         q, errors, info = (
             np.empty((len(valid), self.chain.dof)),
             np.empty((len(valid), 2)),
-            np.empty((len(valid), 4), "i4"),
+            np.empty((len(valid), 5), "i4"),
         )
         self._run(target, group, starts, options, valid, q, errors, info)
         return _results(q, errors, info, shape) if shape else _one_result(q[0], errors[0], info[0])
@@ -90,7 +107,7 @@ class LaneRefiner(Refiner):
             self._kernel.solve_rows(*at, group, some, options, self._wanted, valid, *found)
 
         n, n_threads = len(position), self.n_threads
-        if n_threads == 1 or n < LANES * n_threads:
+        if n_threads == 1 or n < COARSE_LANES * n_threads:
             return solve(slice(None), slice(None))
         ends = np.linspace(0, n, n_threads + 1).astype(int).tolist()
         pieces = [(slice(a, b), slice(a * group, b * group)) for a, b in pairwise(ends)]
@@ -112,7 +129,7 @@ def _results(q: Array, errors: Array, info: NDArray[np.int32], shape: tuple[int,
 
 def _one_result(q: Array, errors: Array, info: NDArray[np.int32]) -> IKResult:
     """Of one row, in numpy's scalars; as arrays that are reshaped they would take longer than the steps."""
-    steps, status, _, moved = info.tolist()
+    steps, status, _, moved, _ = info.tolist()
     answer: tuple[Any, ...] = (
         q,
         np.bool_(status == CONVERGED),
@@ -130,14 +147,18 @@ def _one_table(q0: Array) -> Array:
     return q0[(0,) * (q0.ndim - 2)] if broadcast else q0
 
 
-def _options(chain: Chain, config: LMConfig) -> Array:
+def _options(chain: Chain, config: LMConfig, single_first: bool) -> Array:
     """The options of `drivers.solve_rows`, in its order."""
     square = config.regularization**2
     posture = [square, 0.0] if config.regularization_mode == "sum" else [0.0, square]
-    tolerances = [config.position_tolerance, config.orientation_tolerance, config.step_tolerance]
-    tip = chain.T_last_tip[:3, 3]
-    steps = [config.max_iterations, config.pulled_steps]
-    return np.array([*tip, config.orientation_weight, config.damping, *posture, *tolerances, *steps], dtype=float)
+    angle = config.orientation_tolerance if config.orientation_weight > 0 else np.inf
+    tolerances = [config.position_tolerance**2, angle, config.step_tolerance**2, config.max_iterations]
+    weights = [*chain.T_last_tip[:3, 3], config.orientation_weight, config.damping]
+    coarse = [0.0, 0.0, 0.0]
+    if single_first and config.regularization == 0 and config.max_iterations > 2:
+        scale = config.orientation_weight or 1.0
+        coarse = [NEAR**2, NEAR / scale, max(COARSE_REST, config.step_tolerance) ** 2]
+    return np.array([*weights, *tolerances, *posture, config.pulled_steps, *coarse], dtype=float)
 
 
 def _mount_tool(chain: Chain) -> Array:

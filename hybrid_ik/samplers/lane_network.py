@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hybrid_ik.checkpoint import NetworkFile
-from hybrid_ik.kernels.decoder import LANES, TILE, decode_starts, pack
+from hybrid_ik.kernels.tools import LANES, TILE, load_tools, pack
 from hybrid_ik.samplers.numpy_network import Floats, ModulatedNetwork, NumpyNetwork, Tensors, numpy_network
 
 
@@ -30,7 +30,7 @@ class LaneNetwork(ModulatedNetwork):
         m = len(modulation)
         u = np.empty((m, len(projected) * LANES, len(self._bias)), np.float32)
         each = np.ascontiguousarray(modulation).reshape(m, 2, self.depth, self.width)
-        decode_starts(projected, each, self._layers, self._output, self._bias, self._gelu, u)
+        load_tools()["decode_starts"](projected, each, self._layers, self._output, self._bias, self._gelu, u)
         return u
 
 

@@ -12,7 +12,7 @@ from hybrid_ik.checkpoint import NetworkFile, load_network
 from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels.cpu import load_kernel
-from hybrid_ik.kernels.outer import GROUP, complete_starts, place_starts, use_spares
+from hybrid_ik.kernels.tools import GROUP, load_tools
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.base import check_count, inner_pose
 from hybrid_ik.samplers.lane_network import fastest_network
@@ -79,11 +79,11 @@ class MeanFlowSampler:
         position, rotation = inner_pose(self.chain, pose)
         condition = self._encoder.encode(position, rotation)[:, None]
         q = np.zeros((len(condition), n_all, self.chain.dof))
-        proposed = q[:, :, self._encoder.proposed]
+        place_starts = load_tools()["place_starts"]
         step = max(1, ROWS_AT_ONCE // n)
         for i in range(0, len(condition), step):
             u = self._network.velocity(projected, self._network.modulate(condition[i : i + step]))
-            place_starts(u, base, self._half, self._lower, self._upper, proposed[i : i + step])
+            place_starts(u, base, self._half, self._lower, self._upper, self._encoder.proposed.start, q[i : i + step])
         if self._encoder.encoding == "invariant":
             self._complete(q, np.concatenate([position, rotation.reshape(-1, 9)], 1), n)
         return q[:, :n].reshape(*pose.shape, n, self.chain.dof)
@@ -95,8 +95,10 @@ class MeanFlowSampler:
         load_kernel(self.chain).forward_rows(rows, poses)
         slide, turns = self.chain.kinds[0] == "slide", self.chain.kinds[-1] == "hinge"
         poses = poses.reshape(*q.shape[:2], 12)
-        inside = complete_starts(q, poses, targets, self.chain.sample_lower, self.chain.sample_upper, slide, turns)
-        use_spares(q, inside, n)
+        inside = np.empty(q.shape[:2], bool)
+        limits = self.chain.sample_lower, self.chain.sample_upper
+        load_tools()["complete_starts"](q, poses, targets, *limits, slide, turns, inside)
+        load_tools()["use_spares"](q, inside, n)
 
     def _n_spares(self, n: int) -> int:
         return -(-n // GROUP) if self._encoder.encoding == "invariant" else 0
