@@ -40,9 +40,6 @@ class ScalarMath(Protocol):
     def where_less(self, x: Scalar, y: Scalar, if_less: Scalar, otherwise: Scalar) -> Scalar:
         """`if_less` where x < y, `otherwise` elsewhere."""
 
-    def angle(self, sine: Scalar, cosine: Scalar) -> Scalar:
-        """atan2(sine, cosine) in [0, pi], for sine >= 0."""
-
 
 class NumpyMath:
     """`ScalarMath` of floats and numpy arrays."""
@@ -67,10 +64,6 @@ class NumpyMath:
         """See `ScalarMath`."""
         chosen: Scalar = np.where(x < y, if_less, otherwise)
         return chosen[()]
-
-    def angle(self, sine: Scalar, cosine: Scalar) -> Scalar:
-        """See `ScalarMath`."""
-        return np.arctan2(sine, cosine)
 
 
 def joint_frames(
@@ -125,55 +118,43 @@ def geometric_jacobian(chain: Chain, axes: list[Vector], origins: list[Vector], 
 
 
 class Residual(NamedTuple):
-    """What is left between the tip and its target."""
+    """What is left between the tip and its target, which is turned by the angle a about the unit vector u."""
 
     position: Vector
     """p* - p [m]."""
     rotation: Vector
-    """Rotation vector r of R* R^T [rad], |r| in [0, pi]."""
+    """2 sin(a / 2) u: the rotation vector, but for a^3 / 24."""
     position_error_squared: Scalar
     """|p* - p|^2 [m^2]."""
-    angle: Scalar
-    """|r| [rad]."""
-    cosine: Scalar
-    """cos |r|."""
-    sine: Scalar
-    """sin |r|."""
+    chord_squared: Scalar
+    """4 sin^2(a / 2), the square of the length of `rotation`; see `chord`."""
 
 
 def pose_residual(R: Matrix, p: Vector, R_target: Matrix, p_target: Vector, math: ScalarMath) -> Residual:
-    """The error that `mju_subQuat` gives, from matrices and in the outer frame.
+    """Twice the vector part of the quaternion that takes the tip onto its target, in the outer frame.
 
-    R* R^T has the skew part sin(a) u and the trace 1 + 2 cos(a): the angle a = atan2 of the two is exact at both ends,
-    and r = a u. At a = pi exactly the axis is undefined and r is 0 in the worst case; 1e-6 before it, r is exact.
+    R* R^T has the skew part sin(a) u and the trace 1 + 2 cos(a), so 2 sin(a/2) u = sin(a) u / cos(a/2). The chord is
+    exact at both ends. At a = pi the axis is undefined and the rotation 0; 1e-5 before it, exact to a millionth.
+
+    The rotation vector itself, with the inverse Jacobian of SO(3), takes as many steps (11.6 for an answer of the Panda
+    from its first start, 0.849 of which converge), but an arctangent and a fifth more operations in each.
     """
     position = [p_target[k] - p[k] for k in range(3)]
     E = [[dot(R_target[i], R[j]) for j in range(3)] for i in range(3)]
     skew = [0.5 * (E[2][1] - E[1][2]), 0.5 * (E[0][2] - E[2][0]), 0.5 * (E[1][0] - E[0][1])]
-    square = math.maximum(dot(skew, skew), TINY)
-    reciprocal_sine = math.inverse_sqrt(square)
-    sine = square * reciprocal_sine
     cosine = 0.5 * (E[0][0] + E[1][1] + E[2][2]) - 0.5
-    angle = math.angle(sine, cosine)
-    scale = angle * reciprocal_sine
-    return Residual(position, [x * scale for x in skew], dot(position, position), angle, cosine, sine)
+    reciprocal = math.inverse_sqrt(math.maximum(0.5 + 0.5 * cosine, TINY))
+    rotation = [x * reciprocal for x in skew]
+    chord_squared = math.where_less(cosine, 0.0, 2.0 - 2.0 * cosine, dot(rotation, rotation))
+    return Residual(position, rotation, dot(position, position), chord_squared)
 
 
-TINY = 1e-40  # under the square root in place of 0: the rotation vector is then 0 times a finite number
+TINY = 1e-14  # under the square root in place of 0
 
 
-def rotation_jacobian(residual: Residual, z: Vector, math: ScalarMath) -> Vector:
-    """-dr/dq of a joint about z: the inverse right Jacobian of SO(3) times z.
-
-    Jr^-1(r) = I + [r]x / 2 + (1/a^2 - (1 + cos a) / (2 a sin a)) [r]x^2 (Chirikjian, 2012, eq. 10.86); the bracket
-    tends to 1/12, and below 0.01 rad its series is used. `mjd_subQuat` gives the same in the frame of the tip.
-    """
-    a = math.maximum(residual.angle, 1e-3)
-    closed = 1.0 / (a * a) - (1.0 + residual.cosine) / (2.0 * a * math.maximum(residual.sine, 1e-12))
-    kappa = math.where_less(residual.angle, 1e-2, 1.0 / 12.0 + residual.angle * residual.angle * (1.0 / 720.0), closed)
-    once = cross(residual.rotation, z)
-    twice = cross(residual.rotation, once)
-    return [z[k] + 0.5 * once[k] + kappa * twice[k] for k in range(3)]
+def chord(angle: float) -> float:
+    """2 sin(a / 2), the straight line between two points of the unit circle, for an angle a [rad] of at least 0."""
+    return 2.0 * float(np.sin(0.5 * min(angle, np.pi)))
 
 
 class Posture(NamedTuple):
@@ -194,8 +175,8 @@ class Step(NamedTuple):
     """The joints after the step, within their limits."""
     position_error_squared: Scalar
     """[m^2], before the step."""
-    angle: Scalar
-    """[rad], before the step."""
+    chord_squared: Scalar
+    """4 sin^2 of half the angle, before the step."""
     length_squared: Scalar
     """Squared length of the step."""
 
@@ -212,7 +193,7 @@ def lm_step(
     posture: Posture | None = None,
     damping_floor: float | None = None,
 ) -> Step:
-    r"""One step of minimizing |e|^2, e = [p* - p; w r], within the joint limits.
+    r"""One step of minimizing |e|^2, e = [p* - p; w r] with r of `pose_residual`, within the joint limits.
 
     The step solves min |J dq - e|^2 + mu |dq - v|^2 with mu = damping |e|^2 + `DAMPING_FLOOR`: the damping fades with
     the error, so the last steps converge quadratically (Sugihara, 2011, "Solvability-unconcerned inverse kinematics by
@@ -236,9 +217,8 @@ def lm_step(
     residual = pose_residual(R, p, R_target, p_target, math)
     e = [*residual.position, *(orientation_weight * x for x in residual.rotation)]
     J = geometric_jacobian(chain, axes, origins, p)
-    for kind, column, z in zip(chain.kinds, J, axes, strict=True):
-        if kind == "hinge":
-            column[3:] = [orientation_weight * x for x in rotation_jacobian(residual, z, math)]
+    # A turn about z changes r by -z + O(|r|): near the target the steps converge quadratically.
+    J = [[*column[:3], *(orientation_weight * x for x in column[3:])] for column in J]
     mu = damping * dot(e, e) + (DAMPING_FLOOR if damping_floor is None else damping_floor)
 
     gradient = [dot(column, e) for column in J]
@@ -259,7 +239,7 @@ def lm_step(
         for x, _, lower, upper in _bounded(chain, [x + d for x, d in zip(q, dq, strict=True)], q)
     ]
     moved = [x - y for x, y in zip(new, q, strict=True)]
-    return Step(new, residual.position_error_squared, residual.angle, dot(moved, moved))
+    return Step(new, residual.position_error_squared, residual.chord_squared, dot(moved, moved))
 
 
 # Steps per success of random Panda starts, 6,000 poses, 20 steps: 1e-4 46, 1e-5 41, 1e-6 40.3, 1e-8 and 1e-10 40.0.

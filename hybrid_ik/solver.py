@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -157,11 +158,16 @@ class HybridSolver:
                 break
             more = self.refiner.search(flat[lacking], self._one_sampler.sample(flat[lacking], n)[:, tried:])
             best = best.with_rows(lacking, _better(best[lacking], more, self.refiner.config.orientation_weight))
-        if (lost := ~best.success & flat.valid).any():
-            starts = self._one_sampler.sample(flat[lost], rounds[0])
-            best = best.with_rows(lost, self.refiner.closest(flat[lost], best[lost], starts))
+        lost = ~best.success & flat.valid
+        if lost.all():
+            best = self._closest(flat, best)
+        elif lost.any():
+            best = best.with_rows(lost, self._closest(flat[lost], best[lost]))
         status = np.where(beyond, Status.BEYOND_REACH, best.status).astype(np.int8)
         return replace(best, status=status).reshape(*pose.shape)
+
+    def _closest(self, pose: Pose, found: IKResult) -> IKResult:
+        return self.refiner.closest(pose, found, self._one_sampler.sample(pose, ONE_ANSWER_ROUNDS[0]))
 
     def _beyond_reach(self, pose: Pose) -> NDArray[np.bool_]:
         """Whether poses `(m,)` lie farther from the first joint than all links, slides and the tool can span."""
@@ -237,7 +243,7 @@ class HybridSolver:
         d = a - b
         if self._goes_round:
             d -= self._period * np.round(d / np.where(self._period > 0, self._period, 1.0))
-        return np.asarray(np.sqrt(np.einsum("...i,...i", d, d)))[()]
+        return (d.dot(d) if d.ndim == 1 else np.einsum("...i,...i", d, d)) ** 0.5
 
     def _from_limits(self, q: Array) -> Array:
         """How near the joint that is nearest to a limit is to it: 0 in the middle of its range, 1 on the limit."""
@@ -290,7 +296,7 @@ def _checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Arra
         joints = np.asarray(near, dtype=float)
         if joints.shape != (*shape, robot.dof):
             joints = np.array(np.broadcast_to(joints, (*shape, robot.dof)))
-        wrong = np.shape(near)[-1:] != (robot.dof,) or not np.isfinite(np.vdot(joints, joints))
+        wrong = np.shape(near)[-1:] != (robot.dof,) or not isfinite(np.vdot(joints, joints))
     except (TypeError, ValueError):
         wrong = True
     if wrong:

@@ -76,12 +76,9 @@ def _absolute(path, node):
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-TEMPLATES = {"hybrid_ik.kernels.drivers"}  # a source that is completed for each arm before it is compiled
-
-
 def _modules():
     found = {name for _, name, _ in pkgutil.walk_packages(hybrid_ik.__path__, "hybrid_ik.")}
-    return sorted(name for name in found - TEMPLATES if "__main__" not in name)
+    return sorted(name for name in found if "__main__" not in name)
 
 
 def _run(code):

@@ -11,8 +11,8 @@ from numba import njit
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels import cpu
-from hybrid_ik.kernels.distinct import pick_distinct
 from hybrid_ik.kernels.program import record_step
+from hybrid_ik.kernels.tools import pick_distinct
 
 TWO_JOINTS = Chain.from_axes(
     ("hinge", "hinge"), [[0, 0, 0], [0.3, 0, 0.1]], [[0, 0, 1], [0, 1, 0]], np.eye(4), [-2, -1], [2, 1], ("a", "b")

@@ -10,7 +10,7 @@ from hybrid_ik.checkpoint import load_network, save_network
 from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import CheckpointError, InvalidInputError
 from hybrid_ik.kernels.cpu import forward_kinematics
-from hybrid_ik.kernels.outer import use_spares
+from hybrid_ik.kernels.tools import load_tools
 from hybrid_ik.learning.networks import NetworkConfig, build_network
 from hybrid_ik.learning.noise import noise_table
 from hybrid_ik.pose import Pose, pose_error
@@ -198,7 +198,7 @@ def test_the_outer_joints_by_the_kernel_are_those_of_the_encoder(panda, network)
 
 def test_a_spare_takes_the_place_of_the_first_start_outside():
     q = np.arange(7.0)[None, :, None].copy()
-    use_spares(q, np.array([[True, False, False, True, False, True, False]]), 5)
+    load_tools()["use_spares"](q, np.array([[True, False, False, True, False, True, False]]), 5)
     assert q[0, :5, 0].tolist() == [0, 5, 2, 3, 4]  # the second spare is outside itself
 
 

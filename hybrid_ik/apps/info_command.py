@@ -14,7 +14,7 @@ import tyro
 from hybrid_ik.apps.offscreen import REMEDY, working_backend
 from hybrid_ik.apps.tables import text_table
 from hybrid_ik.checkpoint import NetworkFile, load_network
-from hybrid_ik.kernels.cpu import cache_folder
+from hybrid_ik.kernels.native import cache_folder
 from hybrid_ik.resources import asset_path
 from hybrid_ik.samplers.shipped import shipped_networks
 

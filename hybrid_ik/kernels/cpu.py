@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,11 @@ from hybrid_ik.kernels.native import load_addresses, load_functions, source_hash
 
 Array = NDArray[np.float64]
 
+# Searches at a time: as many numbers as an AVX-512 register holds; narrower registers take several.
+COARSE_LANES, FINE_LANES = 16, 8
+
 PROGRAM = ("kinematics.py", *(f"kernels/{name}.py" for name in ("cpu", "native", "program", "simd")))
-LOOPS = ("result.py", *(f"kernels/{name}.py" for name in ("cpu", "drivers", "entries", "native", "program")))
+LOOPS = ("result.py", *(f"kernels/{name}.py" for name in ("cpu", "drivers", "entries", "native", "pools", "program")))
 POSES, OPTIONS = "f8[:,::1], f8[:,::1], f8[::1], i8", "f8[::1], f8[::1], b1[::1]"
 SIGNATURES = {
     "solve_rows": f"i8, i8, f8[:,::1], {POSES}, f8[:,:,::1], {OPTIONS}, f8[:,::1], f8[:,::1], i4[:,::1]",
@@ -22,7 +25,9 @@ SIGNATURES = {
 
 
 class Kernel:
-    """The compiled functions of an arm; `drivers` says what they do.
+    """The compiled functions of an arm, `solve_rows` and `forward_rows`; `drivers` says what they do.
+
+    Their arguments are not looked at: arrays must have the types of `SIGNATURES`, and be contiguous.
 
     Args:
         chain: the arm.
@@ -33,20 +38,9 @@ class Kernel:
         loops = load_functions(f"loops_{source_hash(*LOOPS)}", SIGNATURES, _loops, checked=False)
         name = f"{chain.fingerprint[:16]}_{'posture' if with_posture else 'plain'}_{source_hash(*PROGRAM)}"
         programs = load_addresses(name, lambda: _programs(chain, with_posture))
-        self._steps = programs["coarse"], programs["fine"], np.stack([chain.lower, chain.upper])
-        self._solve_rows, self._forward_rows, self._forward = (
-            loops["solve_rows"],
-            loops["forward_rows"],
-            programs["forward"],
-        )
-
-    def solve_rows(self, *arguments: Any) -> None:
-        """See `drivers.solve_rows`, from `position` on."""
-        self._solve_rows(*self._steps, *arguments)
-
-    def forward_rows(self, q: Array, out: Array) -> None:
-        """See `drivers.forward_rows`."""
-        self._forward_rows(self._forward, q, out)
+        limits = np.stack([chain.lower, chain.upper])
+        self.solve_rows = partial(loops["solve_rows"], programs["coarse"], programs["fine"], limits)
+        self.forward_rows = partial(loops["forward_rows"], programs["forward"])
 
 
 KERNELS: dict[tuple[str, bool], Kernel] = {}
@@ -80,7 +74,7 @@ def _loops() -> str:
 
 def _programs(chain: Chain, with_posture: bool) -> str:
     """Code of the arm's programs; a step writes joints and steps over, and its errors into their places."""
-    from hybrid_ik.kernels.program import COARSE_LANES, DOUBLE, FINE_LANES, SINGLE, Slots, record_forward, record_step
+    from hybrid_ik.kernels.program import DOUBLE, SINGLE, Slots, record_forward, record_step
     from hybrid_ik.kernels.simd import LaneProgram, module_code
 
     dof, errors = chain.dof, chain.dof + Slots.ERRORS

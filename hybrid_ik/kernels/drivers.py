@@ -9,13 +9,25 @@ makes arrays or raises exceptions.
 
 from __future__ import annotations
 
+from math import asin
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
-from hybrid_ik.kernels.entries import compiled, run_lanes, stack_array
-from hybrid_ik.kernels.program import COARSE_LANES, FINE_LANES, Slots
+from hybrid_ik.kernels.cpu import COARSE_LANES, FINE_LANES
+from hybrid_ik.kernels.entries import compiled, inlined, run_lanes
+from hybrid_ik.kernels.pools import (
+    Pool,
+    doubles,
+    free_lane,
+    free_later,
+    integers,
+    read,
+    singles,
+    works,
+    write_all,
+)
+from hybrid_ik.kernels.program import Slots
 from hybrid_ik.result import Status
 
 CONVERGED, MAX_ITERATIONS, STALLED = int(Status.CONVERGED), int(Status.MAX_ITERATIONS), int(Status.STALLED)
@@ -46,8 +58,6 @@ I_STEPS, I_STATUS, I_START, I_MOVED, I_TRIED = 0, 1, 2, 3, 4
 NEXT_ROW, N_WAITING, WAITING = 0, 1, 2
 QUEUE = WAITING + 4 * (COARSE_LANES + FINE_LANES)
 
-singles, doubles, integers = stack_array(types.float32), stack_array(types.float64), stack_array(types.int64)
-
 
 class Problem(NamedTuple):
     """What `solve_rows` is given."""
@@ -69,20 +79,6 @@ class Answers(NamedTuple):
     q: Any
     errors: Any
     info: Any
-
-
-class Pool(NamedTuple):
-    """Lanes of one precision, and the search that each of them is busy with."""
-
-    lanes: Any
-    w: Any
-    """The workspace: slot i of a lane is `w[lane + lanes i]`; joints, then `Slots`."""
-    row: Any
-    """Of each lane; -1 where it is free."""
-    start: Any
-    moved: Any
-    resting: Any
-    """0, or 1 more than the steps of a search that came to rest in a coarse lane: it is only judged."""
 
 
 @compiled
@@ -168,7 +164,7 @@ def forward_rows(forward, q, out):
                 out[first + lane, i] = w[lane + lanes * (dof + i)]
 
 
-@compiled
+@inlined
 def prepare(pool, problem, wanted):
     """Frees all lanes, and writes into them what is the same for every search."""
     pool.row[:] = -1
@@ -182,7 +178,7 @@ def prepare(pool, problem, wanted):
             write_all(pool, 2 * problem.dof + WANTED + i, problem.options[O_POSTURE + i])
 
 
-@compiled
+@inlined
 def start_coarse(coarse, problem):
     """Gives the coarse lanes their own tolerances; they stop one step early, for the fine lanes judge the last one."""
     for i in range(3):
@@ -190,38 +186,7 @@ def start_coarse(coarse, problem):
     write_all(coarse, problem.dof + MAX_STEPS, problem.options[MAX_STEPS - TIP] - 1.0)
 
 
-@compiled
-def write_all(pool, slot, value):
-    """Writes a number into a slot of all lanes."""
-    for lane in range(pool.lanes):
-        pool.w[lane + pool.lanes * slot] = value
-
-
-@compiled
-def read(pool, slot, lane):
-    """The number in a slot of a lane."""
-    return pool.w[lane + pool.lanes * slot]
-
-
-@compiled
-def works(pool):
-    """Whether any lane is busy."""
-    for lane in range(pool.lanes):
-        if pool.row[lane] >= 0:
-            return True
-    return False
-
-
-@compiled
-def free_lane(pool):
-    """A lane that is not busy, or -1."""
-    for lane in range(pool.lanes):
-        if pool.row[lane] < 0:
-            return lane
-    return -1
-
-
-@compiled
+@inlined
 def refill(pool, other, problem, answers, queue):
     """Gives every free lane the next start of some row; says whether any lane is busy."""
     for lane in range(pool.lanes):
@@ -239,7 +204,7 @@ def refill(pool, other, problem, answers, queue):
     return True
 
 
-@compiled
+@inlined
 def take_row(pool, other, problem, answers, queue):
     """A row for a free lane, or -1: one that waits, a new one, or one that others work on."""
     while queue[N_WAITING] > 0:
@@ -255,7 +220,7 @@ def take_row(pool, other, problem, answers, queue):
     return row if row >= 0 else open_row(other, problem, answers)
 
 
-@compiled
+@inlined
 def open_row(pool, problem, answers):
     """A row that a lane works on and that has more starts, or -1."""
     for lane in range(pool.lanes):
@@ -265,20 +230,20 @@ def open_row(pool, problem, answers):
     return -1
 
 
-@compiled
+@inlined
 def is_open(answers, problem, row):
     """Whether a row lacks an answer and has starts that nobody has tried."""
     return answers.info[row, I_STATUS] != CONVERGED and answers.info[row, I_TRIED] < problem.starts.shape[1]
 
 
-@compiled
+@inlined
 def wait(queue, row):
     """Lets a row wait for a lane."""
     queue[WAITING + queue[N_WAITING]] = row
     queue[N_WAITING] += 1
 
 
-@compiled
+@inlined
 def fill(pool, lane, problem, row, k):
     """Puts a start into a lane, moved onto the limits; says whether it is of finite numbers."""
     start = problem.starts[row if len(problem.starts) > 1 else 0, k]
@@ -294,7 +259,7 @@ def fill(pool, lane, problem, row, k):
     return True
 
 
-@compiled
+@inlined
 def place_target(pool, lane, problem, row):
     """[R_first_last by rows, p_first_tip] of a pose T_base_tip: the mount, and the turn of the tool, taken off.
 
@@ -322,7 +287,7 @@ def place_target(pool, lane, problem, row):
         out[place + lanes * (9 + j)] = at[3 * j] * p[0] + at[3 * j + 1] * p[1] + at[3 * j + 2] * p[2] + at[9 + j]
 
 
-@compiled
+@inlined
 def advance_coarse(coarse_step, fine_step, coarse, fine, problem, answers, queue):
     """One step of all coarse lanes; those that are finished move on to fine ones."""
     finished = run_lanes(coarse_step, coarse.w)
@@ -334,7 +299,7 @@ def advance_coarse(coarse_step, fine_step, coarse, fine, problem, answers, queue
                 hand_over(coarse, lane, fine, free_lane(fine), problem)
 
 
-@compiled
+@inlined
 def hand_over(coarse, lane, fine, to, problem):
     """Moves a search from a coarse lane to a fine one: a start that was near enough as it was given, others rounded."""
     row, k, steps = coarse.row[lane], coarse.start[lane], read(coarse, problem.dof + STEPS, lane)
@@ -354,7 +319,7 @@ def hand_over(coarse, lane, fine, to, problem):
     place_target(fine, to, problem, row)
 
 
-@compiled
+@inlined
 def reached(pool, lane, problem, tolerances):
     """Whether the errors of a lane are within the tolerances from this option on, and whether its step is longer."""
     limit, errors = problem.options[tolerances:], problem.dof + ERRORS
@@ -379,7 +344,7 @@ def advance_fine(fine_step, fine, coarse, problem, answers, queue):
                 wait(queue, row)
 
 
-@compiled
+@inlined
 def verdict(fine, lane, problem):
     """What became of a finished search."""
     within, moves = reached(fine, lane, problem, O_TOLERANCES)
@@ -388,19 +353,17 @@ def verdict(fine, lane, problem):
     return MAX_ITERATIONS if moves and not fine.resting[lane] else STALLED
 
 
-@compiled
-def free_later(pool, row, k):
-    """Frees the lanes whose starts cannot win any more, for an earlier one of their row has converged."""
-    for lane in range(pool.lanes):
-        if pool.row[lane] == row and pool.start[lane] > k:
-            pool.row[lane] = -1
+@inlined
+def turn(chord_squared):
+    """The angle [rad] that has this chord."""
+    return 2.0 * asin(min(1.0, 0.5 * np.sqrt(chord_squared)))
 
 
-@compiled
+@inlined
 def keep_better(fine, lane, status, problem, answers):
     """Writes a finished search into its row if no earlier start has converged and none came nearer."""
     row, k, info, weight = fine.row[lane], fine.start[lane], answers.info, problem.options[O_WEIGHT]
-    distance, angle = np.sqrt(read(fine, problem.dof + ERRORS, lane)), read(fine, problem.dof + ERRORS + 1, lane)
+    distance, angle = np.sqrt(read(fine, problem.dof + ERRORS, lane)), turn(read(fine, problem.dof + ERRORS + 1, lane))
     if info[row, I_STATUS] == CONVERGED:
         if status != CONVERGED or k > info[row, I_START]:
             return

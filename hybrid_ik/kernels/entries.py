@@ -17,8 +17,11 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 # No runtime, so no arrays are made, and no exceptions but those that nobody could catch.
-compiled_with = partial(njit, nogil=True, _nrt=False, error_model="numpy")
+compiled_with = partial(
+    njit, nogil=True, _nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 compiled = compiled_with()
+inlined = compiled_with(forceinline=True)
 
 WORD = ir.IntType(64)
 HEADER = object.__basicsize__  # what comes before the fields of an array: the head of every object

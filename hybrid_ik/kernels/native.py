@@ -115,8 +115,6 @@ def _compile(intermediate_code: str) -> tuple[str, bytes]:
     machine = _target_machine()
     module = binding.parse_assembly(intermediate_code)
     names = [function.name for function in module.functions if not function.is_declaration]
-    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
-    passes.getModulePassManager().run(module, passes)
     return " ".join(names), machine.emit_object(module)
 
 

@@ -10,10 +10,11 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import Chebyshev, Polynomial
+from numpy.polynomial import Polynomial
 
 from hybrid_ik import kinematics
 from hybrid_ik.chain import Chain
@@ -151,17 +152,16 @@ class RecordingMath:
         self.program, self.precision = program, precision or DOUBLE
 
     def sin_cos(self, x: Symbol) -> tuple[Scalar, Scalar]:
-        """Reduced to [-pi/4, pi/4] by quarter turns (Cody and Waite, 1980), then polynomials: 7e-16 for |x| < 100."""
-        turns = self._floor(x * (2 / math.pi) + 0.5)
-        r = x - turns * QUARTER_HIGH - turns * QUARTER_LOW
+        """By polynomials of half the angle, reduced to [-pi/2, pi/2] (Cody and Waite, 1980): 5e-16 for |x| < 100.
+
+        sin(x) = s c and cos(x) = 1 - s^2 / 2 with s = 2 sin(x/2), c = cos(x/2). That needs no signs, as quarters of a
+        turn do, which took twice the operations.
+        """
+        turns = self._floor(x * (0.5 / math.pi) + 0.5)
+        r = x - turns * TURN_HIGH - turns * TURN_LOW
         r2 = r * r
         s, c = r * horner(self.precision.sine, r2), horner(self.precision.cosine, r2)
-        quadrant = turns - 4.0 * self._floor(turns * 0.25)
-        odd = quadrant - 2.0 * self._floor(quadrant * 0.5)
-        from_middle = quadrant - 1.5
-        sign_s = self.where_less(quadrant, 1.5, 1.0, -1.0)
-        sign_c = self.where_less(self.maximum(from_middle, -from_middle), 1.0, -1.0, 1.0)
-        return (s + (c - s) * odd) * sign_s, (c + (s - c) * odd) * sign_c
+        return s * c, 1.0 - s * (0.5 * s)
 
     def _floor(self, x: Symbol) -> Symbol:
         return self.program.record("floor", x)
@@ -184,14 +184,6 @@ class RecordingMath:
         """See `ScalarMath`."""
         return self.program.record("where_less", x, y, if_less, otherwise)
 
-    def angle(self, sine: Symbol, cosine: Symbol) -> Symbol:
-        """From the arcsine of the smaller of the two, which is at most sqrt(1/2)."""
-        magnitude = self.maximum(cosine, -cosine)
-        small = self.minimum(self.where_less(sine, magnitude, sine, cosine), 0.7072)
-        arc = small * horner(self.precision.arcsine, small * small)
-        near_ends = self.where_less(cosine, 0.0, math.pi - arc, arc)
-        return self.where_less(sine, magnitude, near_ends, math.pi / 2 - arc)
-
 
 def horner(coefficients: list[float], x: Scalar) -> Scalar:
     """Value of the polynomial with these coefficients, lowest power first."""
@@ -202,42 +194,43 @@ def horner(coefficients: list[float], x: Scalar) -> Scalar:
 
 
 def fit(function: Callable[[np.ndarray], np.ndarray], upper: float, degree: int) -> list[float]:
-    """Coefficients of the Chebyshev interpolant of a smooth function on [0, upper]."""
-    interpolant = Chebyshev.interpolate(function, degree, domain=[0.0, upper])
-    return interpolant.convert(kind=Polynomial).coef.tolist()
+    """Coefficients of the polynomial that meets a smooth function at the Chebyshev points of [0, upper].
+
+    By Newton's divided differences in fractions: numpy's own interpolation loses the last digit.
+    """
+    points = 0.5 * upper * (1.0 + np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1)))
+    x, y = [Fraction(t) for t in points], [Fraction(t) for t in function(points)]
+    for order in range(1, degree + 1):
+        for i in reversed(range(order, degree + 1)):
+            y[i] = (y[i] - y[i - 1]) / (x[i] - x[i - order])
+    polynomial = Polynomial([y[-1]])
+    for t, difference in zip(reversed(x[:-1]), reversed(y[:-1]), strict=True):
+        polynomial = polynomial * Polynomial([-t, Fraction(1)]) + difference
+    return [float(c) for c in polynomial.coef]
 
 
-QUARTER_HIGH = float(np.float32(math.pi / 2))  # few bits, so that its multiples are exact
-QUARTER_LOW = math.pi / 2 - QUARTER_HIGH + 6.123233995736766e-17  # and what pi/2 has beyond it
-
-
-def sine_of_square(x: np.ndarray) -> np.ndarray:
-    """sin(r) / r of x = r^2."""
-    return np.sinc(np.sqrt(x) / np.pi)
-
-
-def arcsine_of_square(x: np.ndarray) -> np.ndarray:
-    """arcsin(s) / s of x = s^2."""
-    s = np.sqrt(np.maximum(x, 1e-30))
-    return np.arcsin(s) / s
+TURN_HIGH = float(np.float32(2 * math.pi))  # few bits, so that its multiples are exact
+TURN_LOW = 2 * math.pi - TURN_HIGH + 2.4492935982947064e-16  # and what 2 pi has beyond it
+HALF_TURN_SQUARED = 9.87  # a little more than pi^2
 
 
 class Precision:
     """What the recorded functions take from the type of number they run in.
 
-    The polynomials are functions of the square, so that parity costs nothing.
+    Args:
+        sine: degree of the polynomial for 2 sin(x/2) / x in x^2.
+        cosine: that for cos(x/2).
+        damping_floor: see `kinematics.lm_step`.
     """
 
-    def __init__(self, sine: int, cosine: int, arcsine: int, damping_floor: float) -> None:
-        self.sine = fit(sine_of_square, 0.62, sine)
-        self.cosine = fit(lambda x: np.cos(np.sqrt(x)), 0.62, cosine)
-        self.arcsine = fit(arcsine_of_square, 0.5002, arcsine)
+    def __init__(self, sine: int, cosine: int, damping_floor: float) -> None:
+        self.sine = fit(lambda x: np.sinc(np.sqrt(x) / (2 * np.pi)), HALF_TURN_SQUARED, sine)
+        self.cosine = fit(lambda x: np.cos(np.sqrt(x) / 2), HALF_TURN_SQUARED, cosine)
         self.damping_floor = damping_floor
 
 
-# The degrees leave 7e-16, and 1.3e-15 for the arcsine; 3e-8 in single precision.
-DOUBLE = Precision(7, 7, 19, kinematics.DAMPING_FLOOR)
-SINGLE = Precision(3, 4, 9, 1e-6)
+DOUBLE = Precision(8, 8, kinematics.DAMPING_FLOOR)
+SINGLE = Precision(4, 5, 1e-6)  # the polynomials leave 1e-8
 
 
 def record_forward(chain: Chain) -> Recording:
@@ -248,10 +241,6 @@ def record_forward(chain: Chain) -> Recording:
     return program.recording([*p, *R[0], *R[1], *R[2]])
 
 
-# Searches at a time: as many numbers as an AVX-512 register holds; narrower registers take several.
-COARSE_LANES, FINE_LANES = 16, 8
-
-
 class Slots:
     """Places in the workspace of a step: the joints come first, and each of these after them."""
 
@@ -259,8 +248,8 @@ class Slots:
     TARGET = 1  # R_first_last by rows, p_first_tip
     TIP = 13  # p_last_tip
     WEIGHT, DAMPING = 16, 17
-    POSITION_SQUARED, ANGLE, STEP_SQUARED, MAX_STEPS = 18, 19, 20, 21  # tolerances
-    ERRORS = 22  # squared position error, angle, squared length of the step
+    POSITION_SQUARED, CHORD_SQUARED, STEP_SQUARED, MAX_STEPS = 18, 19, 20, 21  # tolerances
+    ERRORS = 22  # squares of the position error, of the chord of the turn, and of the step
     WANTED = 25  # joints of the posture; after them squared weight, share, steps in which the share counts
 
 
@@ -276,7 +265,7 @@ def record_step(chain: Chain, with_posture: bool, precision: Precision) -> Recor
     """
     program = Program()
     q, (steps,), R, p_target, p_last_tip = (program.read(n) for n in (chain.dof, 1, 9, 3, 3))
-    orientation_weight, damping, position_squared, angle, step_squared, max_steps = program.read(6)
+    orientation_weight, damping, position_squared, chord_squared, step_squared, max_steps = program.read(6)
     math, posture = RecordingMath(program, precision), None
     program.read(3)  # the places of the errors
     if with_posture:
@@ -288,7 +277,7 @@ def record_step(chain: Chain, with_posture: bool, precision: Precision) -> Recor
     )
     step = kinematics.lm_step(chain, q, R_target, p_target, p_last_tip, *arguments)
     within = math.where_less(step.position_error_squared, position_squared, 1.0, 0.0)
-    reached = math.where_less(step.angle, angle, within, 0.0)
+    reached = math.where_less(step.chord_squared, chord_squared, within, 0.0)
     settled = math.where_less(step_squared, step.length_squared, 0.0, 1.0)
     last = math.where_less(steps, max_steps, 0.0, 1.0)
     finished = math.maximum(settled, last)
@@ -297,4 +286,4 @@ def record_step(chain: Chain, with_posture: bool, precision: Precision) -> Recor
     new = [*step.q, steps + 1.0]
     if precision is DOUBLE:
         new = [math.where_less(0.5, finished, old, x) for old, x in zip([*q, steps], new, strict=True)]
-    return program.recording([*new, step.position_error_squared, step.angle, step.length_squared, finished])
+    return program.recording([*new, step.position_error_squared, step.chord_squared, step.length_squared, finished])

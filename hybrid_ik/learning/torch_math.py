@@ -31,10 +31,6 @@ class TorchMath:
         x, y, if_less, otherwise = _tensors(x, y, if_less, otherwise)
         return torch.where(x < y, if_less, otherwise)
 
-    def angle(self, sine: Any, cosine: Any) -> Any:
-        """See `ScalarMath`."""
-        return torch.atan2(*_tensors(sine, cosine))
-
 
 class Lean:
     """A tensor that spares itself products with the numbers 0, 1 and -1, and sums with 0.

@@ -235,7 +235,8 @@ class AdamRefiner(RowRefiner):
         p = [p_last[k] + dot(R[k], p_last_tip.tolist()) for k in range(3)]
         R_target = [[R_first_last[:, i, j] for j in range(3)] for i in range(3)]
         residual = pose_residual(R, p, R_target, list(p_target.T), math)
-        sine_axis = [x * (residual.sine / residual.angle) for x in residual.rotation]
+        half_cosine = np.sqrt(1.0 - np.minimum(0.25 * residual.chord_squared, 1.0))
+        sine_axis = [x * half_cosine for x in residual.rotation]  # sin a = 2 sin(a/2) cos(a/2)
         turn = 0.05 if self.config.orientation_weight > 0 else 0.0
         pull = [*(2 / 3 * x for x in residual.position), *(turn * x for x in sine_axis)]
         columns = geometric_jacobian(self.chain, axes, origins, p)

@@ -7,7 +7,7 @@ import numpy as np
 
 from hybrid_ik.arm import arm_joints, find_frame
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.kinematics import DAMPING_FLOOR
+from hybrid_ik.kinematics import DAMPING_FLOOR, chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array
 from hybrid_ik.refiners.rows import Claims, RowRefiner
@@ -53,6 +53,13 @@ class TipError:
 
     def jacobian(self, q: Array) -> Array:
         """de/dq (6, dof), for joints (dof,)."""
+        J = self.velocity(q)
+        D_target, D_tip = np.empty((3, 3)), np.empty((3, 3))
+        mujoco.mjd_subQuat(self._quaternion, _quaternion(self._place(q)[1]), D_target, D_tip)
+        return np.concatenate([-J[:3], D_tip @ J[3:]])
+
+    def velocity(self, q: Array) -> Array:
+        """[J_p; R^T J_omega] (6, dof): velocity of the tip in the world, its angular velocity in its own frame."""
         _, rotation = self._place(q)
         mujoco.mj_comPos(self.model, self.data)
         J = self._J
@@ -60,10 +67,7 @@ class TipError:
             mujoco.mj_jacBody(self.model, self.data, J[:3], J[3:], self.tip.body)
         else:
             mujoco.mj_jacSite(self.model, self.data, J[:3], J[3:], self.tip.site)
-        D_target, D_tip = np.empty((3, 3)), np.empty((3, 3))
-        mujoco.mjd_subQuat(self._quaternion, _quaternion(rotation), D_target, D_tip)
-        J_p, J_w = J[:3, self._dof_ids], J[3:, self._dof_ids]
-        return np.concatenate([-J_p, D_tip @ rotation.reshape(3, 3).T @ J_w])
+        return np.concatenate([J[:3, self._dof_ids], rotation.reshape(3, 3).T @ J[3:, self._dof_ids]])
 
     def _place(self, q: Array) -> tuple[Array, Array]:
         """Position (3,) and rotation matrix (9,) of the tip in the world."""
@@ -119,16 +123,20 @@ class MujocoRefiner(RowRefiner):
         steps = 0
         while True:
             e = error(q)
-            new = self._step(q, e, error.jacobian(q), steps)
+            new = self._step(q, e, error.velocity(q), steps)
             if (status := self._verdict(e, new - q, steps)) is not None:
                 return q, steps, status
             q, steps = new, steps + 1
 
-    def _step(self, q: Array, e: Array, de_dq: Array, steps: int) -> Array:
+    def _step(self, q: Array, e: Array, J: Array, steps: int) -> Array:
         """The joints after one step, within their limits; `kinematics.lm_step` in matrices."""
         config, chain = self.config, self.chain
         weights = np.repeat([1.0, config.orientation_weight], 3)
-        e, J = weights * e, -weights[:, None] * de_dq  # J dq is what a step takes off e
+
+        # The turn that is left counts by its chord, 2 sin(a / 2); J dq is what a step takes off e, up to |e| |dq|.
+        angle = np.linalg.norm(e[3:])
+        scale = chord(float(angle)) / angle if angle > 0 else 1.0
+        e, J = weights * np.concatenate([e[:3], scale * e[3:]]), weights[:, None] * J
 
         # Far from the target the damping is strong and the step short; near it, it fades: Gauss-Newton, quadratic.
         mu = config.damping * (e @ e) + DAMPING_FLOOR
