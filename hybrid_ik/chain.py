@@ -122,6 +122,12 @@ class Chain:
         return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)
 
     @cached_property
+    def mount_and_tool(self) -> Array:
+        """What `first_last` takes off, flat: [R_first_base by rows, p_first_base, R_tip_last, p_tip_last]."""
+        parts = [(T[:3, :3].ravel(), T[:3, 3]) for T in self._without_mount_and_tool]
+        return np.concatenate([x for part in parts for x in part])
+
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the inner arm: links, kinds and limits; neither mount, tool nor names change it."""
         inner = {key: self.to_dict()[key] for key in ("T_link", "kinds", "lower", "upper")}

@@ -7,6 +7,7 @@ serves any mount and any tool.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -65,7 +66,7 @@ class Encoder:
         """How many joints the network proposes."""
         return self.proposed.stop - self.proposed.start
 
-    @property
+    @cached_property
     def n_features(self) -> int:
         """How many numbers it is told of a pose."""
         return self.encode(np.zeros(3), np.eye(3)).shape[-1]

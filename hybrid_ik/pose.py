@@ -45,9 +45,10 @@ class Pose:
         q = _as_floats("quaternion", quaternion, 4)
         if p.shape[:-1] != q.shape[:-1]:
             p, q = _broadcast(p, q)
-        norm, square = np.sqrt(np.einsum("...i,...i", q, q)), np.einsum("...i,...i", p, p)
+        single = p.ndim == 1  # of numpy's scalars, whose functions take longer than all the rest
+        norm = np.sqrt(q.dot(q) if single else np.einsum("...i,...i", q, q))
+        square = p.dot(p) if single else np.einsum("...i,...i", p, p)
         valid = (norm > NORM_RANGE[0]) & (norm < NORM_RANGE[1]) & np.isfinite(square)
-        single = p.ndim == 1  # of numpy's scalars, whose methods take longer than all the rest
         if not (valid if single else valid.all()):
             if single:
                 raise InvalidInputError(

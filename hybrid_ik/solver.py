@@ -209,11 +209,14 @@ class HybridSolver:
             q0 = np.concatenate([self._starts_near(near), q0], 1)
         candidates = self.refiner.refine(pose, q0)
         chosen = self._choose(candidates, n_solutions, near, min_distance)
-        lacking = ~chosen.success.all(-1) & pose.valid
-        if lacking.any() and n_seeds < most_seeds:
-            rest = None if near is None else near[lacking]
-            more = self._solve_many(pose[lacking], n_solutions, rest, 2 * n_seeds, most_seeds, min_distance)
-            chosen = chosen.with_rows(lacking, more)
+        rows = np.arange(len(pose))
+        while n_seeds < most_seeds and (lacking := ~chosen.success[rows].all(-1) & pose.valid[rows]).any():
+            rows, candidates = rows[lacking], candidates[lacking]
+            q0 = self.sampler.sample(pose[rows], 2 * n_seeds)[:, n_seeds:]
+            candidates = concatenate([candidates, self.refiner.refine(pose[rows], q0)], axis=1)
+            nearby = None if near is None else near[rows]
+            chosen = chosen.with_rows(rows, self._choose(candidates, n_solutions, nearby, min_distance))
+            n_seeds *= 2
         return chosen
 
     def _choose(self, candidates: IKResult, n: int, near: Array | None, min_distance: float) -> IKResult:
@@ -222,10 +225,9 @@ class HybridSolver:
             np.ascontiguousarray(candidates.q), candidates.success, cost, n, min_distance, self._period, near is None
         )
         chosen = candidates[np.arange(len(picks))[:, None], picks]
-        if (picks >= 0).all():
-            return chosen
-        unfilled = _not_found(candidates.status, picks.shape, self.robot.dof)
-        return chosen.with_rows(picks < 0, unfilled[picks < 0])
+        if (unfilled := picks < 0).any():
+            _mark_not_found(chosen, unfilled, candidates.status)
+        return chosen
 
     def _starts_near(self, near: Array) -> Array:
         """`near` (m, dof) itself, and starts around it that lie ever farther away: (m, NEAR_STARTS, dof)."""
@@ -311,15 +313,14 @@ def _check_count(name: str, value: Any) -> None:
         raise InvalidInputError(f"{name} must be a whole number of at least 1, got {value!r}")
 
 
-def _not_found(status: NDArray[np.int8], shape: tuple[int, ...], dof: int) -> IKResult:
-    """Rows for answers that are not there: NOT_FOUND, or INVALID_INPUT where the pose was none."""
+def _mark_not_found(chosen: IKResult, unfilled: NDArray[np.bool_], status: NDArray[np.int8]) -> None:
+    """Writes into rows for answers that are not there: NOT_FOUND, or INVALID_INPUT where the pose was none."""
     invalid = (status == Status.INVALID_INPUT).all(-1)[:, None]
-    return IKResult(
-        q=np.full((*shape, dof), np.nan),
-        success=np.zeros(shape, bool),
-        status=np.broadcast_to(np.where(invalid, Status.INVALID_INPUT, Status.NOT_FOUND), shape).astype(np.int8),
-        position_error=np.full(shape, np.nan),
-        orientation_error=np.full(shape, np.nan),
-        iterations=np.zeros(shape, np.int32),
-        start_clipped=np.zeros(shape, bool),
-    )
+    chosen.q[unfilled] = np.nan
+    chosen.status[unfilled] = np.broadcast_to(
+        np.where(invalid, Status.INVALID_INPUT, Status.NOT_FOUND), unfilled.shape
+    )[unfilled]
+    for errors in (chosen.position_error, chosen.orientation_error):
+        errors[unfilled] = np.nan
+    for field in (chosen.success, chosen.iterations, chosen.start_clipped):
+        field[unfilled] = 0

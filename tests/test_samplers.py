@@ -14,6 +14,7 @@ from hybrid_ik.kernels.tools import load_tools
 from hybrid_ik.learning.networks import NetworkConfig, build_network
 from hybrid_ik.learning.noise import noise_table
 from hybrid_ik.pose import Pose, pose_error
+from hybrid_ik.samplers.base import inner_pose
 from hybrid_ik.samplers.lookup import LookupSampler
 from hybrid_ik.samplers.meanflow import ROWS_AT_ONCE, MeanFlowSampler
 from hybrid_ik.samplers.uniform import BLOCK, UniformSampler
@@ -194,6 +195,23 @@ def test_the_outer_joints_by_the_kernel_are_those_of_the_encoder(panda, network)
     )
     sampler._complete(q, np.concatenate([position, rotation.reshape(-1, 9)], 1), 8)
     np.testing.assert_allclose(q, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 33])
+def test_poses_are_encoded_as_by_the_encoder(robot, network, n):
+    """The compiled twin of `inner_pose` and `Encoder.encode`, with a row that is no pose."""
+    encoder = Encoder(robot.chain, "invariant")
+    sampler = MeanFlowSampler.__new__(MeanFlowSampler)
+    sampler.chain, sampler._encoder = robot.chain, encoder
+    pose = reachable(robot, n)
+    if n > 2:
+        position = pose.position.copy()
+        position[2] = np.nan
+        pose = Pose(position, pose.quaternion)
+    poses, features = sampler._encode(pose)
+    position, rotation = inner_pose(robot.chain, pose)
+    np.testing.assert_allclose(poses, np.concatenate([position, rotation.reshape(-1, 9)], 1), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(features[:, 0], encoder.encode(position, rotation), rtol=1e-6, atol=1e-7)
 
 
 def test_a_spare_takes_the_place_of_the_first_start_outside():

@@ -39,7 +39,7 @@ def intermediate_code(functions: Mapping[str, Callable[..., Any]], signatures: M
     for name, signature in signatures.items():
         kinds, _ = normalize_signature(f"void({signature})")
         passed = [types.intp if isinstance(kind, types.Array) else kind for kind in kinds]
-        entry = cfunc(types.void(*passed), error_model="numpy")(_entry(functions[name], kinds))
+        entry: Any = cfunc(types.void(*passed), error_model="numpy")(_entry(functions[name], kinds))
         own = binding.parse_assembly(entry.inspect_llvm())
         own.get_function(entry._wrapper_name).name = name
         module.link_in(own)

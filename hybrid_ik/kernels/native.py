@@ -93,7 +93,8 @@ def _load(path: Path) -> dict[str, int]:
 
 def _foreign(address: int, signature: str, checked: bool) -> Callable[..., None]:
     kinds = signature.split(", ")
-    function = ctypes.CFUNCTYPE(None, *(ARGUMENTS.get(kind, ctypes.py_object) for kind in kinds))(address)
+    types: list[Any] = [ARGUMENTS.get(kind, ctypes.py_object) for kind in kinds]
+    function = ctypes.CFUNCTYPE(None, *types)(address)
     arrays = [(i, np.dtype(kind[:2]), kind.count(":") - 1) for i, kind in enumerate(kinds) if "[" in kind]
 
     def call(*arguments: Any) -> None:

@@ -41,7 +41,7 @@ OPERATIONS: dict[str, Callable[..., Scalar]] = {
     "square_root": np.sqrt,
     "maximum": np.maximum,
     "minimum": np.minimum,
-    "where_less": lambda x, y, if_less, otherwise: np.where(x < y, if_less, otherwise)[()],
+    "where_less": lambda x, y, if_less, otherwise: np.asarray(np.where(x < y, if_less, otherwise))[()],
 }
 COMMUTATIVE = ("add", "multiply")
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from hybrid_ik.kernels.native import load_functions, source_hash
 
 Array = NDArray[np.float64]
-SOURCES = ("decoder", "distinct", "entries", "native", "outer", "tools")
+SOURCES = ("decoder", "distinct", "entries", "inner", "native", "outer", "tools")
 SIGNATURES = {
     "pick_distinct": "f8[:,:,::1], b1[:,::1], f8[:,::1], f8, f8[::1], b1, i8[:,::1]",
+    "encode_poses": "f8[:,::1], f8[:,::1], b1[::1], f8[::1], f8, b1, b1, f8[:,::1], f4[:,::1]",
     "place_starts": "f4[:,:,::1], f4[:,::1], f4[::1], f8[::1], f8[::1], i8, f8[:,:,::1]",
     "complete_starts": "f8[:,:,::1], f8[:,:,::1], f8[:,::1], f8[::1], f8[::1], b1, b1, b1[:,::1]",
     "use_spares": "f8[:,:,::1], b1[:,::1], i8",
@@ -28,7 +29,7 @@ TILE = 8  # its sums at a time: enough to hide the latency of one, few enough fo
 
 @cache
 def load_tools() -> dict[str, Callable[..., None]]:
-    """The functions of `SIGNATURES`; `decoder`, `distinct` and `outer` say what they do."""
+    """The functions of `SIGNATURES`; `decoder`, `distinct`, `inner` and `outer` say what they do."""
     sources = source_hash("encoding.py", *(f"kernels/{name}.py" for name in SOURCES))
     return load_functions(f"tools_{sources}", SIGNATURES, _compile)
 
@@ -54,8 +55,8 @@ def pack(values: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def _compile() -> str:
-    from hybrid_ik.kernels import decoder, distinct, outer
+    from hybrid_ik.kernels import decoder, distinct, inner, outer
     from hybrid_ik.kernels.entries import intermediate_code
 
-    modules = {"decode_starts": decoder, "pick_distinct": distinct}
+    modules = {"decode_starts": decoder, "pick_distinct": distinct, "encode_poses": inner}
     return intermediate_code({name: getattr(modules.get(name, outer), name) for name in SIGNATURES}, SIGNATURES)

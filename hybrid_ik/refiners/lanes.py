@@ -66,7 +66,7 @@ class LaneRefiner(Refiner):
             step_tolerance=max(AT_REST, config.step_tolerance),
         )
         self._patient_options = _options(chain, patient, single_first)
-        self._mount_tool = _mount_tool(chain)
+        self._mount_tool = chain.mount_and_tool
 
     def refine(self, target: Pose, q0: Array) -> IKResult:
         """See `Refiner.refine`."""
@@ -174,10 +174,3 @@ def _options(chain: Chain, config: LMConfig, single_first: bool) -> Array:
         scale = config.orientation_weight or 1.0
         coarse = [NEAR**2, (NEAR / scale) ** 2, max(SINGLE_REST, config.step_tolerance) ** 2]
     return np.array([*weights, *tolerances, *posture, config.pulled_steps, *coarse], dtype=float)
-
-
-def _mount_tool(chain: Chain) -> Array:
-    """[R_first_base by rows, p_first_base, R_tip_last by rows]."""
-    T_first_base = np.linalg.inv(chain.T_base_first)
-    R_tip_last = chain.T_last_tip[:3, :3].T
-    return np.concatenate([T_first_base[:3, :3].ravel(), T_first_base[:3, 3], R_tip_last.ravel()])

@@ -76,8 +76,7 @@ class MeanFlowSampler:
         if len(prepared[0]) != n_all:
             prepared = self._prepared = self._prepare(n)
         base, projected = prepared
-        position, rotation = inner_pose(self.chain, pose)
-        condition = self._encoder.encode(position, rotation)[:, None]
+        poses, condition = self._encode(pose)
         q = np.zeros((len(condition), n_all, self.chain.dof))
         place_starts = load_tools()["place_starts"]
         step = max(1, ROWS_AT_ONCE // n)
@@ -85,8 +84,25 @@ class MeanFlowSampler:
             u = self._network.velocity(projected, self._network.modulate(condition[i : i + step]))
             place_starts(u, base, self._half, self._lower, self._upper, self._encoder.proposed.start, q[i : i + step])
         if self._encoder.encoding == "invariant":
-            self._complete(q, np.concatenate([position, rotation.reshape(-1, 9)], 1), n)
+            self._complete(q, poses, n)
         return q[:, :n].reshape(*pose.shape, n, self.chain.dof)
+
+    def _encode(self, pose: Pose) -> tuple[Array, Floats]:
+        """Inner poses `(m, 12)`, position and rotation, and their features `(m, 1, n_features)`."""
+        if self._encoder.encoding != "invariant":
+            position, rotation = inner_pose(self.chain, pose)
+            poses = np.concatenate([position, rotation.reshape(-1, 9)], 1)
+            return poses, self._encoder.encode(position, rotation)[:, None]
+        m, chain = pose.valid.size, self.chain
+        poses, features = np.empty((m, 12)), np.empty((m, self._encoder.n_features), np.float32)
+        position = np.ascontiguousarray(pose.position).reshape(m, 3)
+        quaternion = np.ascontiguousarray(pose.quaternion).reshape(m, 4)
+        valid = np.ascontiguousarray(pose.valid).reshape(m)
+        kinds = chain.kinds[0] == "slide", chain.kinds[-1] == "hinge"
+        load_tools()["encode_poses"](
+            position, quaternion, valid, chain.mount_and_tool, chain.reach, *kinds, poses, features
+        )
+        return poses, features[:, None]
 
     def _complete(self, q: Array, targets: Array, n: int) -> None:
         """Sets the outer joints, and uses the spare starts, in place."""
