@@ -45,7 +45,7 @@ class Options:
     robot: str = "panda"
     """A shipped name, a file, or a robot_descriptions name."""
     problems: str = "reachable"
-    """Which set of poses: reachable, near-limit, near-singular or unreachable."""
+    """Which set of poses: reachable, near-limit, near-singular, unreachable or edge."""
     rounds: int = 5
     """How many turns every row takes."""
     coverage: bool = False
