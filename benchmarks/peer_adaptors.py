@@ -77,7 +77,9 @@ class Peer(ABC):
         Raises:
             HybridIKError: they are not of the same arm.
         """
-        q = np.random.default_rng(0).uniform(self.robot.chain.sample_lower, self.robot.chain.sample_upper, (32, self.robot.dof))
+        q = np.random.default_rng(0).uniform(
+            self.robot.chain.sample_lower, self.robot.chain.sample_upper, (32, self.robot.dof)
+        )
         theirs = [self.forward(row) for row in q]
         if theirs[0] is None:
             return None

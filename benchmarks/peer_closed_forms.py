@@ -61,7 +61,9 @@ class Frankik(Peer):
 
     package = "frankik"
 
-    def __init__(self, robot: Robot, seed: int = 0, *, samples: int = 60, interval: float = 40, every: bool = False) -> None:
+    def __init__(
+        self, robot: Robot, seed: int = 0, *, samples: int = 60, interval: float = 40, every: bool = False
+    ) -> None:
         super().__init__(robot, seed)
         import frankik
 

@@ -17,9 +17,7 @@ BASE, TIP = "base", "tip"  # names of the first and the last link
 FAST, STRONG = 1e3, 1e3  # rad/s and Nm: limits that a URDF must have, and that shall not be felt
 
 # Some readers refuse links without mass, and KDL warns of a first link with one; nothing here looks at dynamics.
-_INERTIAL = (
-    '<inertial><mass value="1"/><inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial>'
-)
+_INERTIAL = '<inertial><mass value="1"/><inertia ixx="0.01" iyy="0.01" izz="0.01" ixy="0" ixz="0" iyz="0"/></inertial>'
 
 
 def write_urdf(robot: Robot, path: Path) -> Path:

@@ -20,7 +20,9 @@ LIMIT_DISTANCE = 0.02  # rad, or m: how near the limit they lie at most
 SINGULAR_DRAWS = 50  # configurations drawn for each one that is kept in the near-singular set
 EDGE_DRAWS = 50  # and in the edge set
 PATH_CYCLES = (0.5, 2.0)  # swings of a joint along a path
-PATH_SHARE = 0.8  # of its range that a joint swings through
+# Of its range that a joint swings through. On the calm path whoever stays near the answer before never has to jump; on
+# the wide one most are led to a limit sooner or later, from where no short way goes on.
+PATHS = {"calm": 0.3, "wide": 0.8}
 
 
 def make_problems(robot: Robot, kind: str, n: int, seed: int) -> Pose:
@@ -68,13 +70,13 @@ def edge(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
     return poses[np.sort(np.argsort(-distance)[:n])]
 
 
-def smooth_path(robot: Robot, n: int, seed: int) -> Array:
-    """Joints `(n, dof)` along a way on which every joint swings through most of its range, at a pace of its own."""
+def smooth_path(robot: Robot, kind: str, n: int, seed: int) -> Array:
+    """Joints `(n, dof)` along one of the `PATHS`, on which every joint swings about its middle at a pace of its own."""
     rng = np.random.default_rng([STREAM, len(KINDS), seed])
     lower, upper = robot.chain.sample_lower, robot.chain.sample_upper
     cycles, phase = rng.uniform(*PATH_CYCLES, robot.dof), rng.uniform(0, 2 * np.pi, robot.dof)
     along = np.linspace(0, 1, n)[:, None]
-    return (lower + upper) / 2 + PATH_SHARE * (upper - lower) / 2 * np.sin(2 * np.pi * cycles * along + phase)
+    return (lower + upper) / 2 + PATHS[kind] * (upper - lower) / 2 * np.sin(2 * np.pi * cycles * along + phase)
 
 
 def unreachable(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
