@@ -1,9 +1,11 @@
 # setup: the environment    demo: one Panda pose, 16 answers    check: lint and types    test    bench    clean
+# peers: an environment with other people's solvers, for `.venv-peers/bin/python benchmarks/compare.py --peers`
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv-peers/bin
 
-.PHONY: setup demo check test bench clean
+.PHONY: setup demo check test bench peers clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -28,6 +30,13 @@ test: setup
 bench: setup
 	$(BIN)/python benchmarks/compare.py
 
+peers: .venv-peers/.installed
+
+.venv-peers/.installed: pyproject.toml benchmarks/peers.txt
+	test -x $(PEERS)/python || $(PYTHON) -m venv .venv-peers
+	$(PEERS)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.txt -e .
+	touch $@
+
 clean:
-	rm -rf .venv build dist demo.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build dist demo.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,6 +3,8 @@
 Prints a table, saves JSON with machine, versions, commit and command, and draws a plot beside it. Poses are solved one
 by one through the public API, in rounds in which every row takes its turn, so that noise of the machine hits all rows
 alike. Success, errors and distinct answers are judged afterwards by MuJoCo's forward kinematics.
+
+With `--peers` other people's solvers take the place of the variants: `make peers` installs them (docs/peers.md).
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import numpy as np
 import tyro
 from coverage_table import measure_coverage, print_coverage
 from metrics import CLOSE, COARSE, EXACT, Criterion, distinct, judge, spread
+from peer_plot import plot_peers
+from peer_rows import ROWS as PEERS
+from peers import Plan, measure_peers, print_peers
 from plots import plot_comparison
 from problems import KINDS, make_problems
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
@@ -40,18 +45,26 @@ class Options:
     """Of the poses and of the samplers."""
     rows: str = ",".join(VARIANTS)
     """Names of the rows, with commas between them; `none` for none."""
-    json: Path = RESULTS / "compare.json"
-    """Where to save the results; the plot goes beside it."""
+    json: Path | None = None
+    """Where to save the results, with the plot beside it; by default `compare.json` or `peers.json` in results/."""
     robot: str = "panda"
     """A shipped name, a file, or a robot_descriptions name."""
     problems: str = "reachable"
-    """Which set of poses: reachable, near-limit, near-singular or unreachable."""
+    """Which set of poses: reachable, near-limit, near-singular, unreachable or edge."""
     rounds: int = 5
     """How many turns every row takes."""
     coverage: bool = False
     """Also measure how much of the solution sets the samplers' starts lead to."""
     coverage_poses: int = 200
     """Poses of the coverage table; of 200 the whole solution sets are stored."""
+    peers: bool = False
+    """Compare with other people's solvers, on every set of poses, two paths, and with all answers."""
+    peer_rows: str = ",".join(PEERS)
+    """Names of their rows, with commas between them."""
+    path_steps: int = 1000
+    """Steps of each path that they follow."""
+    peer_seconds: float = 5.0
+    """That a peer may take for each set of poses; slow ones get as many of them as that allows."""
     quick: bool = False
     """A handful of poses, to see that it runs; the numbers mean nothing."""
 
@@ -59,14 +72,29 @@ class Options:
         unknown = [name for name in self.row_names() if name not in VARIANTS]
         if unknown:
             raise SystemExit(f"--rows: no row {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
+        unknown = [name for name in self.peer_rows.split(",") if name not in PEERS]
+        if unknown:
+            raise SystemExit(f"--peer-rows: no row {', '.join(unknown)}; there are {', '.join(PEERS)}")
         if self.problems not in KINDS:
             raise SystemExit(f"--problems: no set {self.problems!r}; there are {', '.join(KINDS)}")
-        if min(self.poses, self.rounds, self.coverage_poses) < 1:
-            raise SystemExit("--poses, --rounds and --coverage-poses must be at least 1")
+        if min(self.poses, self.rounds, self.coverage_poses, self.path_steps) < 1:
+            raise SystemExit("--poses, --rounds, --coverage-poses and --path-steps must be at least 1")
 
     def row_names(self) -> list[str]:
         """The rows asked for, in their order."""
         return [] if self.rows == "none" else self.rows.split(",")
+
+    @property
+    def file(self) -> Path:
+        """Where the results go."""
+        return self.json or RESULTS / ("peers.json" if self.peers else "compare.json")
+
+    @property
+    def plan(self) -> Plan:
+        """How much is measured of the peers."""
+        if self.quick:
+            return Plan(min(self.poses, 4), self.path_steps, 5, min(self.peer_seconds, 0.3), 1, self.seed)
+        return Plan(self.poses, self.path_steps, self.path_steps, self.peer_seconds, self.rounds, self.seed)
 
     def count(self, share: float) -> int:
         """How many poses a share of them is."""
@@ -227,18 +255,30 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     with cores(1):
         robot = Robot(options.robot)
-        result = {**record(), "one_core": True, "robot": robot.name, "tip": robot.tip, "problems": options.problems}
+        result = {**record(), "one_core": True, "robot": robot.name, "tip": robot.tip}
         result |= {"poses": options.poses, "seed": options.seed, "rounds": options.rounds, "quick": options.quick}
-        result |= compare(robot, options)
-        print_comparison(result)
-        if options.coverage:
-            n = min(4, options.poses) if options.quick else options.coverage_poses
-            result["coverage"] = measure_coverage(robot, n, options.seed, options.quick)
-            print_coverage(result["coverage"])
-    write_json(options.json, result)
-    print(f"\nsaved {options.json}")
-    if result["rows"]:
-        plot_comparison(result, options.json.with_suffix(".png"))
+        result |= _peers(robot, options) if options.peers else _variants(robot, options)
+    write_json(options.file, result)
+    print(f"\nsaved {options.file}")
+    if result.get("rows") or result.get("peers"):
+        plot = plot_peers if options.peers else plot_comparison
+        plot(result, options.file.with_suffix(".png"))
+
+
+def _peers(robot: Robot, options: Options) -> dict[str, Any]:
+    result = measure_peers(robot, options.plan, options.peer_rows.split(","))
+    print_peers(result)
+    return result
+
+
+def _variants(robot: Robot, options: Options) -> dict[str, Any]:
+    result = {"problems": options.problems, **compare(robot, options)}
+    print_comparison(result)
+    if options.coverage:
+        n = min(4, options.poses) if options.quick else options.coverage_poses
+        result["coverage"] = measure_coverage(robot, n, options.seed, options.quick)
+        print_coverage(result["coverage"])
+    return result
 
 
 if __name__ == "__main__":

@@ -15,8 +15,14 @@ Array = NDArray[np.float64]
 # Comes before the seed, so that the poses are those of no table or training set: a generator of [0, 0] draws the same
 # numbers as one of 0, and a lookup table of that seed would hold every joint vector asked for.
 STREAM = 20_027
-LIMIT_SHARE = 0.01  # of a joint's range: how near its limit a joint of the near-limit set lies
+LIMIT_JOINTS = 3  # joints of a near-limit configuration that are pressed against a limit
+LIMIT_DISTANCE = 0.02  # rad, or m: how near the limit they lie at most
 SINGULAR_DRAWS = 50  # configurations drawn for each one that is kept in the near-singular set
+EDGE_DRAWS = 50  # and in the edge set
+PATH_CYCLES = (0.5, 2.0)  # swings of a joint along a path
+# Of its range that a joint swings through. On the calm path whoever stays near the answer before never has to jump; on
+# the wide one most are led to a limit sooner or later, from where no short way goes on.
+PATHS = {"calm": 0.3, "wide": 0.8}
 
 
 def make_problems(robot: Robot, kind: str, n: int, seed: int) -> Pose:
@@ -31,16 +37,22 @@ def reachable(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
 
 
 def near_limit(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
-    """Poses of uniform joints of which two lie within a hundredth of their range of a limit.
+    """Poses of uniform joints of which three lie within 0.02 rad (or m) of a limit; all of them, where there are fewer.
 
     Other joints may reach such a pose from the middle of their ranges; with few spare joints they seldom can.
     """
-    lower, upper = robot.chain.sample_lower, robot.chain.sample_upper
+    return robot.forward_kinematics(joints_near_limits(robot, n, rng))
+
+
+def joints_near_limits(robot: Robot, n: int, rng: np.random.Generator) -> Array:
+    """Joints `(n, dof)` of the near-limit set; an unlimited joint is never pressed."""
+    lower, upper = robot.lower, robot.upper
+    limited = np.isfinite(lower) & np.isfinite(upper)
     q = uniform_joints(robot, n, rng)
-    pressed = rng.random(q.shape).argsort(-1) < 2
-    offset = rng.uniform(0, LIMIT_SHARE, q.shape) * (upper - lower)
+    rank = np.where(limited, rng.random(q.shape), 1.0).argsort(-1).argsort(-1)
+    offset = rng.uniform(0, np.minimum(LIMIT_DISTANCE, robot.chain.sample_upper - robot.chain.sample_lower), q.shape)
     at_limit = np.where(rng.random(q.shape) < 0.5, lower + offset, upper - offset)
-    return robot.forward_kinematics(np.where(pressed, at_limit, q))
+    return np.where((rank < LIMIT_JOINTS) & limited, at_limit, q)
 
 
 def near_singular(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
@@ -49,6 +61,22 @@ def near_singular(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
     smallest = np.linalg.svd(robot.jacobian(q), compute_uv=False)[:, -1]
     worst = np.sort(np.argsort(smallest)[:n])
     return robot.forward_kinematics(q[worst])
+
+
+def edge(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
+    """Poses of nearly stretched arms: of uniform joints the one in fifty whose tip is farthest from the first joint."""
+    poses = reachable(robot, EDGE_DRAWS * n, rng)
+    distance = np.linalg.norm(poses.position - robot.chain.T_base_first[:3, 3], axis=-1)
+    return poses[np.sort(np.argsort(-distance)[:n])]
+
+
+def smooth_path(robot: Robot, kind: str, n: int, seed: int) -> Array:
+    """Joints `(n, dof)` along one of the `PATHS`, on which every joint swings about its middle at a pace of its own."""
+    rng = np.random.default_rng([STREAM, len(KINDS), seed])
+    lower, upper = robot.chain.sample_lower, robot.chain.sample_upper
+    cycles, phase = rng.uniform(*PATH_CYCLES, robot.dof), rng.uniform(0, 2 * np.pi, robot.dof)
+    along = np.linspace(0, 1, n)[:, None]
+    return (lower + upper) / 2 + PATHS[kind] * (upper - lower) / 2 * np.sin(2 * np.pi * cycles * along + phase)
 
 
 def unreachable(robot: Robot, n: int, rng: np.random.Generator) -> Pose:
@@ -71,4 +99,5 @@ KINDS: dict[str, Callable[[Robot, int, np.random.Generator], Pose]] = {
     "near-limit": near_limit,
     "near-singular": near_singular,
     "unreachable": unreachable,
+    "edge": edge,
 }

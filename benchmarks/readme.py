@@ -12,13 +12,15 @@ from math import degrees
 from pathlib import Path
 from typing import Any
 
+from peer_tables import PEER_TABLES
 from record import RESULTS
+from tables import duration, heading, source
 
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
-README, NETWORK_PAGE = ROOT / "README.md", ROOT / "docs" / "network.md"
+README, NETWORK_PAGE, PEERS_PAGE = ROOT / "README.md", ROOT / "docs" / "network.md", ROOT / "docs" / "peers.md"
 
 
 def compare_table(result: dict[str, Any]) -> str:
@@ -74,27 +76,6 @@ def coverage_table(result: dict[str, Any]) -> str:
         "record)."
     )
     return "\n".join([*lines, "", note])
-
-
-def heading(*names: str) -> list[str]:
-    """The first two lines of a table, numbers flush right."""
-    return [f"| {' | '.join(names)} |", "|---" + "|--:" * (len(names) - 1) + "|"]
-
-
-def source(result: dict[str, Any]) -> str:
-    """Where the numbers come from."""
-    machine, versions = result["machine"], result["versions"]
-    return (
-        f"One core of {machine['processor']}, one thread, Python {versions['python']}, MuJoCo {versions['mujoco']}; "
-        f"`{result['command']}` at commit {result['commit'][:10]}, {result['date']}."
-    )
-
-
-def duration(seconds: float) -> str:
-    """With a unit that suits it."""
-    if seconds < 1e-3:
-        return f"{1e6 * seconds:.2g} us" if seconds < 1e-5 else f"{1e6 * seconds:.0f} us"
-    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def targets_table(result: dict[str, Any]) -> str:
@@ -230,6 +211,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "runtime table": ("runtime", runtime_table),
         "hard table": ("hard_settings", hard_table),
     },
+    PEERS_PAGE: {name: ("peers", table) for name, table in PEER_TABLES.items()},
 }
 
 

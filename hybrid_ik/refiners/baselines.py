@@ -157,6 +157,7 @@ class DmControlRefiner(RowRefiner):
                     self.robot.joint_names,
                     tol=min(config.position_tolerance, config.orientation_tolerance),
                     max_steps=config.max_iterations,
+                    inplace=True,  # it copies all of the data otherwise, which takes longer than the rest
                 )
             q[i], steps[i] = found.qpos[self._qpos_ids], found.steps + 1
         return q, steps, _ended(steps, config.max_iterations)
