@@ -31,7 +31,6 @@ RefinerName = Literal["lanes", "mujoco"]
 
 ONE_ANSWER_ROUNDS = (16, 256)  # starts in all after each round: proposing them may cost more than refining them
 CHUNK = 16_384  # poses worked on at once; bounds the memory that their starts take
-MANY_ROUNDS = 3  # times that `n_seeds` is doubled for poses that lack answers
 NEAR_STARTS = 16  # the given joints, and others around them
 NEAR_SPREAD = (0.02, 1.0)  # rad, how far the nearest and the farthest of these lie from the given joints
 FAR = 0.5  # rad: an answer farther than this from `near` is not taken before random starts were tried too
@@ -105,8 +104,8 @@ class HybridSolver:
                 with `near`, the nearest ones come, nearest first.
             near: joints `(dof,)` or `(*batch, dof)` to stay close to. They are tried first; where they lead farther
                 away than half a radian, so are joints around them and elsewhere, and the nearest answer counts.
-            n_seeds: starts tried for each pose. By default up to 256 for one answer; for many, 4 for each but at least
-                64, and up to eight times as many where answers are lacking.
+            n_seeds: starts tried for each pose. By default up to 256 for one answer; for many, 2 for each but at least
+                64, and up to 32 for each where answers are lacking.
             min_distance: two answers are distinct if they differ by this much [rad, or m], Euclidean.
 
         Returns:
@@ -141,8 +140,8 @@ class HybridSolver:
         if n_solutions is None:
             return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
         flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
-        first = n_seeds or max(64, 4 * n_solutions)
-        last = n_seeds or first * 2**MANY_ROUNDS
+        first = n_seeds or max(64, 2 * n_solutions)
+        last = n_seeds or 8 * max(64, 4 * n_solutions)
         many = self._solve_many(flat, n_solutions, rows, first, last, min_distance)
         return many.reshape(*pose.shape, n_solutions)
 

@@ -339,4 +339,4 @@ def test_no_more_seeds_are_tried_than_asked_for(monkeypatch, random_starts):
     monkeypatch.setattr(random_starts.sampler, "sample", lambda pose, n: asked.append(n) or sample(pose, n))
     random_starts.solve(pose, n_solutions=200, n_seeds=30)
     random_starts.solve(pose, n_solutions=200)
-    assert asked == [30, 800, 1600, 3200, 6400]
+    assert asked == [30, 400, 800, 1600, 3200, 6400]

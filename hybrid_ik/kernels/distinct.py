@@ -8,27 +8,17 @@ from numpy.typing import NDArray
 
 from hybrid_ik.kernels.entries import compiled, stack_array
 
+Array = NDArray[np.float64]
 doubles = stack_array(types.float64)
 
 
 @compiled
-def _distance(a: NDArray[np.float64], b: NDArray[np.float64], period: NDArray[np.float64]) -> float:
-    total = 0.0
-    for j in range(len(a)):
-        d = abs(a[j] - b[j])
-        if period[j] > 0.0:
-            d = abs(d - period[j] * np.floor(d / period[j] + 0.5))
-        total += d * d
-    return np.sqrt(total)
-
-
-@compiled
 def pick_distinct(
-    q: NDArray[np.float64],
+    q: Array,
     usable: NDArray[np.bool_],
-    cost: NDArray[np.float64],
+    cost: Array,
     min_distance: float,
-    period: NDArray[np.float64],
+    period: Array,
     spread: bool,
     out: NDArray[np.int64],
 ) -> None:
@@ -46,28 +36,62 @@ def pick_distinct(
         spread: cover the set, rather than take the cheapest.
         out: (m, n_picks), written.
     """
-    m, n = usable.shape
-    n_picks = out.shape[1]
-    gap = doubles(n)
+    m, n, dof = q.shape
+    joints, gap, square = doubles(dof * n), doubles(n), doubles(n)
     out[:] = -1
     for row in range(m):
-        gap[:] = np.inf
-        for k in range(n_picks):
-            best = -1
-            for i in range(n):
-                if usable[row, i] and gap[i] >= min_distance:
-                    by_cost = not spread or k == 0 or gap[i] == gap[best]
-                    if best < 0 or (cost[row, i] < cost[row, best] if by_cost else gap[i] > gap[best]):
-                        best = i
+        for i in range(n):
+            gap[i] = np.inf if usable[row, i] else -1.0
+            for j in range(dof):
+                joints[j * n + i] = q[row, i, j]
+        for k in range(out.shape[1]):
+            best = _best(gap, cost[row], min_distance * min_distance, spread and k > 0)
             if best < 0:
                 break
             out[row, k] = best
+            _narrow(joints, period, best, gap, square)
+        _sort(out[row], cost[row])
+
+
+@compiled
+def _best(gap: Array, cost: Array, least: float, spread: bool) -> int:
+    """The farthest candidate, or the cheapest, of those that are at least so far from all picks; -1 if none is."""
+    best = -1
+    for i in range(len(gap)):
+        if gap[i] >= least:
+            by_cost = not spread or gap[i] == gap[best]
+            if best < 0 or (cost[i] < cost[best] if by_cost else gap[i] > gap[best]):
+                best = i
+    return best
+
+
+@compiled
+def _narrow(joints: Array, period: Array, pick: int, gap: Array, square: Array) -> None:
+    """Takes the squared distances from one more pick into account, for all candidates at a time, joint by joint."""
+    n = len(gap)
+    for i in range(n):
+        square[i] = 0.0
+    for j in range(len(period)):
+        at = joints[j * n + pick]
+        if period[j] > 0.0:
             for i in range(n):
-                if usable[row, i]:
-                    gap[i] = min(gap[i], _distance(q[row, i], q[row, best], period))
-        for k in range(1, n_picks):  # insertion sort by cost
-            pick, at = out[row, k], k
-            while at > 0 and pick >= 0 and cost[row, out[row, at - 1]] > cost[row, pick]:
-                out[row, at] = out[row, at - 1]
-                at -= 1
-            out[row, at] = pick
+                d = joints[j * n + i] - at
+                d -= period[j] * np.floor(d / period[j] + 0.5)
+                square[i] += d * d
+        else:
+            for i in range(n):
+                d = joints[j * n + i] - at
+                square[i] += d * d
+    for i in range(n):
+        gap[i] = min(gap[i], square[i])
+
+
+@compiled
+def _sort(picks: NDArray[np.int64], cost: Array) -> None:
+    """Insertion sort by cost; -1 stay behind."""
+    for k in range(1, len(picks)):
+        pick, at = picks[k], k
+        while at > 0 and pick >= 0 and cost[picks[at - 1]] > cost[pick]:
+            picks[at] = picks[at - 1]
+            at -= 1
+        picks[at] = pick
