@@ -125,10 +125,12 @@ def _target_machine() -> Any:
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    target = binding.Target.from_triple(binding.get_process_triple())
+    triple = binding.get_process_triple()
+    target = binding.Target.from_triple(triple)
+    relocation = "static" if triple.startswith(("x86", "i686")) else "default"  # as numba compiles for use at once
     cpu, features = _processor()
     return target.create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="static", codemodel="jitdefault", jit=True
+        cpu=cpu, features=features, opt=3, reloc=relocation, codemodel="jitdefault", jit=True
     )
 
 
