@@ -142,10 +142,6 @@ class Ours(Peer):
         """One call."""
         return self.solver.solve(poses).q
 
-    def forward(self, q: Array) -> Array | None:
-        """That of the chain, by which it solves, is checked as the robot is made."""
-        return self.robot.forward_kinematics(q).matrix()
-
 
 class Refined(RestartedPeer):
     """A baseline of `hybrid_ik.refiners`, one start after another."""

@@ -11,6 +11,8 @@ from hybrid_ik.errors import HybridIKError
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 
+NEAR = 0.2  # rad: an answer within this of a start ends the search for one nearer
+NEIGHBOURS = 8  # locked angles that are looked at where there is none
 SAME = 1e-9  # m, and entries of a rotation matrix: two arms that differ by less are one
 
 
@@ -129,15 +131,18 @@ class Eaik(Peer):
             raise HybridIKError(f"EAIK knows no decomposition of {robot.name} with its last joint locked")
 
     def solve(self, goal: Any, q_start: Array | None = None) -> Array | None:
-        """Near a start: the nearest answer at the locked angles next to its own. Else the first answer of any."""
+        """The first answer of any locked angle; given a start, one near it, of angles ever farther from its own."""
         if q_start is None:
             answers = (self._answers(goal, i) for i in self.order)
             return next((found[0] for found in answers if len(found)), None)
-        near = np.argsort(np.abs(self.locked - q_start[-1]))
-        for i in near:
-            if len(found := self._answers(goal, i)):
-                return found[np.argmin(np.abs(found - q_start).max(-1))]
-        return None
+        best, distance = None, np.inf
+        for tried, i in enumerate(np.argsort(np.abs(self.locked - q_start[-1]))):
+            for q in self._answers(goal, i):
+                apart = np.abs(q - q_start).max()
+                best, distance = (q, apart) if apart < distance else (best, distance)
+            if distance < NEAR or (best is not None and tried >= NEIGHBOURS):
+                break
+        return best
 
     def solve_all(self, goal: Any) -> Array:
         """Of all locked angles."""

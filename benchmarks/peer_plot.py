@@ -62,19 +62,11 @@ def _labels(axes: Any, rows: list[dict[str, Any]]) -> None:
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((1e3 * row["seconds"]["median"], 0))[0]) for row in rows]
     for row, x, label_x in zip(rows, wanted, spread_out(wanted, LABEL_GAP), strict=True):
-        axes.annotate(
-            row["label"],
-            xy=(x, 0.97),
-            xytext=(label_x, 1.06),
-            xycoords="axes fraction",
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=8,
-            color=_color(row),
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": _color(row), "alpha": 0.35, "lw": 0.7},
-        )
+        color, ring = _color(row), float(to_axes.transform((1, 100 * row["success_1mm"]))[1])
+        line = {"color": color, "alpha": 0.35, "linewidth": 0.7, "clip_on": False}
+        axes.plot([label_x, label_x, x, x], [1.06, 1.05, 1.0, ring], transform=axes.transAxes, **line)
+        style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 8, "color": color}
+        axes.text(label_x, 1.07, row["label"], transform=axes.transAxes, **style)
 
 
 def spread_out(wanted: list[float], gap: float) -> list[float]:

@@ -13,9 +13,9 @@ Result = dict[str, Any]
 
 def solvers_table(result: Result) -> str:
     """Who took part, at which settings; and who did not, and why."""
-    lines = heading("solver", "package", "restarts", "its kinematics against ours", "settings")
+    lines = heading("solver", "package", "restarts", "its kinematics off ours", "settings")
     for peer in result["peers"]:
-        difference = "not told" if peer["fk_difference"] is None else f"{peer['fk_difference']:.1g}"
+        difference = "" if peer["fk_difference"] is None else f"{peer['fk_difference']:.1g}"
         cells = [peer["label"], f"{peer['package']} {peer['version']}", peer["restarts"], difference, peer["settings"]]
         lines.append(_row(cells))
     missing = {**result["left_out"], **result["all_answers"]["left_out"]}

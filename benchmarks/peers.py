@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from metrics import EXACT, Criterion, distinct, judge, spread
 from numpy.typing import NDArray
-from peer_adaptors import TIME_CAP, Array, Peer
+from peer_adaptors import Array, Peer
 from peer_rows import ALL_ANSWERS, OURS, ROWS, make_peers
 from problems import KINDS, PATHS, make_problems, smooth_path
 from record import print_table
@@ -332,6 +332,3 @@ def _all_line(row: dict[str, Any]) -> dict[str, Any]:
         "p99": 1e3 * row["seconds"]["p99"],
         "distinct/s": row["distinct_per_second"],
     }
-
-
-__all__ = ["MILLIMETRE", "TIME_CAP", "Plan", "measure_peers", "print_peers", "settle"]
