@@ -21,7 +21,6 @@ from hybrid_ik.checkpoint import write_atomically
 
 logger = logging.getLogger(__name__)
 
-ARGUMENTS = {"i8": ctypes.c_int64, "f8": ctypes.c_double, "b1": ctypes.c_bool}  # all others are arrays
 ENGINES: list[Any] = []  # they own the code they loaded
 
 
@@ -38,7 +37,8 @@ def load_functions(
             layout is read as if it were the right one.
     """
     addresses = load_addresses(name, make)
-    return {function: _foreign(addresses[function], text, checked) for function, text in signatures.items()}
+    methods = {function: _method(function, addresses[function]) for function in signatures}
+    return {f: _checked(method, signatures[f]) for f, method in methods.items()} if checked else methods
 
 
 def load_addresses(name: str, make: Callable[[], str]) -> dict[str, int]:
@@ -91,13 +91,38 @@ def _load(path: Path) -> dict[str, int]:
     return {name: engine.get_function_address(name) for name in names.decode().split()}
 
 
-def _foreign(address: int, signature: str, checked: bool) -> Callable[..., None]:
+class MethodDefinition(ctypes.Structure):
+    """`PyMethodDef` of the C API."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+METH_FASTCALL = 0x0080
+DEFINITIONS: list[MethodDefinition] = []  # methods do not own them
+
+
+def _method(name: str, address: int) -> Callable[..., Any]:
+    """The method of C at an address."""
+    DEFINITIONS.append(MethodDefinition(name.encode(), address, METH_FASTCALL, None))
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.argtypes, make.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p], ctypes.py_object
+    method: Callable[..., Any] = make(ctypes.addressof(DEFINITIONS[-1]), None, None)
+    return method
+
+
+def _checked(function: Callable[..., Any], signature: str) -> Callable[..., None]:
+    """The function, with a look at how many arguments there are and what arrays are made of."""
     kinds = signature.split(", ")
-    types: list[Any] = [ARGUMENTS.get(kind, ctypes.py_object) for kind in kinds]
-    function = ctypes.CFUNCTYPE(None, *types)(address)
     arrays = [(i, np.dtype(kind[:2]), kind.count(":") - 1) for i, kind in enumerate(kinds) if "[" in kind]
 
     def call(*arguments: Any) -> None:
+        if len(arguments) != len(kinds):
+            raise TypeError(f"expected {len(kinds)} arguments, got {len(arguments)}")
         for i, dtype, ndim in arrays:
             array = arguments[i]
             if array.dtype != dtype or array.ndim != ndim or not array.flags.c_contiguous:
@@ -106,7 +131,7 @@ def _foreign(address: int, signature: str, checked: bool) -> Callable[..., None]
                 )
         function(*arguments)
 
-    return call if checked else function
+    return call
 
 
 def _compile(intermediate_code: str) -> tuple[str, bytes]:
