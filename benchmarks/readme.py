@@ -14,13 +14,15 @@ from typing import Any
 
 from peer_tables import PEER_TABLES
 from record import RESULTS
+from speed_tables import SPEED_TABLES
 from tables import duration, heading, source
 
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
-README, NETWORK_PAGE, PEERS_PAGE = ROOT / "README.md", ROOT / "docs" / "network.md", ROOT / "docs" / "peers.md"
+README = ROOT / "README.md"
+NETWORK_PAGE, PEERS_PAGE, SPEED_PAGE = (ROOT / "docs" / f"{name}.md" for name in ("network", "peers", "speed"))
 
 
 def compare_table(result: dict[str, Any]) -> str:
@@ -212,6 +214,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "hard table": ("hard_settings", hard_table),
     },
     PEERS_PAGE: {name: ("peers", table) for name, table in PEER_TABLES.items()},
+    SPEED_PAGE: SPEED_TABLES,
 }
 
 

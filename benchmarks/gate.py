@@ -1,0 +1,136 @@
+"""Has anything become slower? `python benchmarks/gate.py --gate` compares with `baseline.json`, `--update` writes it.
+
+Seconds say nothing on another machine, or on this one an hour later. So everything is divided by the time of a twin
+that runs beside it in the same process: a fixed loop of scalar operations, each waiting for the one before. It is no
+part of the toolkit, so that no change of the toolkit changes it; a scalar form of our own programs would become faster
+with them, and hide what they lost. All take turns, many times, and the least of each counts: what a busy neighbour does
+to them is then mostly gone.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from numba import njit
+from problems import make_problems
+from record import cores, print_table, record, restart_in_one_thread, write_json
+from stepping import stepper
+
+from hybrid_ik.robot import Robot
+from hybrid_ik.solver import HybridSolver
+
+BASELINE = Path(__file__).parent / "baseline.json"
+ALLOWED = 0.15  # of a loss
+TWIN_TURNS = 20_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the gate."""
+
+    gate: bool = False
+    """End with status 1 where a ratio has grown by more than 15 % over that of the baseline."""
+    update: bool = False
+    """Write the ratios as the new baseline."""
+    rounds: int = 60
+    """Turns of everything."""
+    baseline: Path = BASELINE
+    """The file compared with."""
+
+
+@njit
+def twin(n: int) -> float:
+    """A logistic map and a root, in scalars; do not change it, or no ratio means what it did."""
+    x = total = 0.5
+    for _ in range(n):
+        x = 3.7 * x * (1.0 - x)
+        total = sqrt(total + x)
+    return total
+
+
+def quantities(robot: Robot) -> dict[str, Callable[[], float]]:
+    """What is watched; each gives the seconds that one of it took."""
+    poses = make_problems(robot, "reachable", 2048, 0)
+    one = [poses[i] for i in range(16)]
+    auto, network = HybridSolver(robot), HybridSolver(robot, sampler="meanflow")
+    uniform = HybridSolver(robot, sampler="uniform")
+    answers = [auto.solve(pose).q for pose in one]
+    return {
+        "a pose of a batch": partial(_each, [lambda: auto.solve(poses)], len(poses)),
+        "one pose": partial(_each, [partial(auto.solve, pose) for pose in one]),
+        "one pose, near its answer": partial(
+            _each, [partial(auto.solve, pose, near=q + 0.02) for pose, q in zip(one, answers, strict=True)]
+        ),
+        "16 answers, network": partial(_each, [partial(network.solve, pose, n_solutions=16) for pose in one]),
+        "16 answers, random starts": partial(_each, [partial(uniform.solve, pose, n_solutions=16) for pose in one]),
+        "a step, single precision": stepper(robot, single=True),
+        "a step, double precision": stepper(robot, single=False),
+    }
+
+
+def ratios(robot: Robot, rounds: int) -> dict[str, float]:
+    """The least time of each quantity over the least time of a turn of the twin."""
+    watched = {"twin": partial(_each, [partial(twin, TWIN_TURNS)], TWIN_TURNS), **quantities(robot)}
+    for measure in watched.values():
+        measure()
+    least = dict.fromkeys(watched, np.inf)
+    for _ in range(rounds):
+        for name, measure in watched.items():
+            least[name] = min(least[name], measure())
+    return {name: seconds / least["twin"] for name, seconds in least.items() if name != "twin"}
+
+
+def _each(work: list[Callable[[], Any]], parts: int = 1) -> float:
+    start = time.perf_counter()
+    for call in work:
+        call()
+    return (time.perf_counter() - start) / len(work) / parts
+
+
+def losses(now: dict[str, float], before: dict[str, float]) -> list[str]:
+    """A line for each quantity that has become slower by more than is allowed, or that has no counterpart."""
+    lines = [f"{name}: there is no such quantity in the baseline; --update" for name in now if name not in before]
+    for name in now.keys() & before.keys():
+        if now[name] > (1 + ALLOWED) * before[name]:
+            lines.append(
+                f"{name}: {now[name]:.4g} twins, {before[name]:.4g} before: {now[name] / before[name] - 1:+.0%}"
+            )
+    return lines
+
+
+def main() -> None:
+    """Measures, prints, compares or saves."""
+    options = tyro.cli(Options, description=__doc__)
+    before = json.loads(options.baseline.read_text())["ratios"] if options.baseline.exists() else {}
+    with cores(1):
+        now = ratios(Robot("panda"), options.rounds)
+    rows = [
+        {"quantity": name, "twins": now[name], "before": before.get(name), "change": _change(now, before, name)}
+        for name in now
+    ]
+    print_table("Against a turn of the twin", rows)
+    if options.update:
+        write_json(options.baseline, {**record(), "rounds": options.rounds, "ratios": now})
+        print(f"\nsaved {options.baseline}")
+    if options.gate and (slower := losses(now, before)):
+        print("\nslower than allowed:", *slower, sep="\n  ")
+        sys.exit(1)
+
+
+def _change(now: dict[str, float], before: dict[str, float], name: str) -> str:
+    return f"{now[name] / before[name] - 1:+.0%}" if name in before else ""
+
+
+if __name__ == "__main__":
+    restart_in_one_thread()
+    main()

@@ -1,0 +1,260 @@
+"""How near the limit of one core a solve is: `python benchmarks/limit.py`.
+
+Counts the floating-point operations of a step of the Panda, as they are recorded and as they are in the machine code,
+times steps without anything around them, and compares with the multiply-adds that this core can do at most, measured in
+the same run. Then what a pose costs altogether, so that what is not steps is a number as well.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from llvmlite import binding, ir
+from problems import make_problems
+from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from stepping import run_often, stepper
+
+from hybrid_ik.kernels import cpu, native
+from hybrid_ik.kernels.program import DOUBLE, SINGLE, Recording, record_step
+from hybrid_ik.robot import Robot
+from hybrid_ik.samplers.uniform import UniformSampler
+from hybrid_ik.solver import HybridSolver
+
+SUMS = 16  # of multiply-adds that wait for nothing but themselves: more than their latency times how many start at once
+FORMS = {"single": (SINGLE, "float", cpu.COARSE_LANES), "double": (DOUBLE, "double", cpu.FINE_LANES)}
+# Instructions by what they do, for x86; others are counted as "other".
+KINDS = {
+    "multiply-add": r"vfn?m(add|sub)\d+p[sd]",
+    "multiply, add, subtract": r"v(mul|add|sub)p[sd]",
+    "divide": r"vdivp[sd]",
+    "square root": r"v(sqrt|rsqrt14)p[sd]",
+    "compare, choose, round": r"v(cmp\w*|max|min|blend\w*|rndscale|round|andn?|or|xor)p[sd]|vp(ternlog|cmp|xor|and)\w*",
+    "move, spill, broadcast": r"v(mov\w+|broadcast\w+)",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the measurement."""
+
+    rounds: int = 200
+    """How often each thing is timed; the least counts."""
+    poses: int = 4096
+    """Poses of the batch."""
+    json: Path = RESULTS / "limit.json"
+    """Where to save the results."""
+
+
+def operations(recording: Recording) -> dict[str, int]:
+    """How often the outputs of a program need each operation."""
+    needed, todo = set(), list(recording.outputs)
+    while todo:
+        if (i := todo.pop()) not in needed:
+            needed.add(i)
+            if recording.statements[i].operation != "input":
+                todo += recording.statements[i].operands
+    return dict(Counter(recording.statements[i].operation for i in sorted(needed)))
+
+
+def floating_point(counts: dict[str, int]) -> int:
+    """Sums, products, quotients and roots among them."""
+    return sum(counts.get(name, 0) for name in ("add", "subtract", "multiply", "divide", "square_root"))
+
+
+def instructions(robot: Robot, name: str) -> dict[str, int]:
+    """Of the machine code of a step, by kind; empty where this processor has other names for them."""
+    module = binding.parse_assembly(cpu._programs(robot.chain, False))
+    code = native._target_machine().emit_assembly(module)
+    body = code.split(f"\n{name}:")[-1].split(".Lfunc_end")[0]
+    words = [line.split()[0] for line in body.splitlines() if line.startswith("\tv")]
+    found = dict.fromkeys([*KINDS, "other"], 0)
+    for word in words:
+        found[next((kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, word)), "other")] += 1
+    return found
+
+
+def peak(number: str, lanes: int) -> Callable[[], float]:
+    """A function that measures once how many operations a second this core does at most, all of them multiply-adds."""
+    address = native.load_addresses(f"peak_{number}_{lanes}", lambda: _peak_code(number, lanes))["peak"]
+    w = np.full(3, 0.5, np.float32 if number == "float" else np.float64)
+    turns = 2000
+
+    def once() -> float:
+        start = time.perf_counter()
+        run_often(address, w, turns // INNER)
+        return 2.0 * SUMS * lanes * (turns // INNER * INNER) / (time.perf_counter() - start)
+
+    once()
+    return once
+
+
+INNER = 100  # turns of the loop in a call
+
+
+def _peak_code(number: str, lanes: int) -> str:
+    module, word = ir.Module(), ir.IntType(64)
+    element = ir.FloatType() if number == "float" else ir.DoubleType()
+    vector = ir.VectorType(element, lanes)
+    function = ir.Function(module, ir.FunctionType(word, [element.as_pointer()]), "peak")
+    three = ir.FunctionType(vector, [vector] * 3)
+    fma = ir.Function(module, three, f"llvm.fma.v{lanes}f{32 if number == 'float' else 64}")
+    entry, loop, end = (function.append_basic_block(name) for name in ("entry", "loop", "end"))
+    build = ir.IRBuilder(entry)
+    first = build.insert_element(ir.Constant(vector, ir.Undefined), build.load(function.args[0]), ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    factor = build.shuffle_vector(first, first, zeros)
+    build.branch(loop)
+    build.position_at_end(loop)
+    turn = build.phi(word)
+    turn.add_incoming(word(0), entry)
+    sums = [build.phi(vector) for _ in range(SUMS)]
+    new = [build.call(fma, [total, factor, factor]) for total in sums]
+    for k, (total, value) in enumerate(zip(sums, new, strict=True)):
+        total.add_incoming(ir.Constant(vector, [0.01 * k] * lanes), entry)
+        total.add_incoming(value, loop)
+    following = build.add(turn, word(1))
+    turn.add_incoming(following, loop)
+    build.cbranch(build.icmp_signed("<", following, word(INNER)), loop, end)
+    build.position_at_end(end)
+    total = new[0]
+    for value in new[1:]:
+        total = build.fadd(total, value)
+    build.store(build.extract_element(total, ir.IntType(32)(0)), build.gep(function.args[0], [word(1)]))
+    build.ret(word(0))
+    return str(module)
+
+
+def step_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
+    """A row for each precision."""
+    rows = []
+    for name, (precision, number, lanes) in FORMS.items():
+        step, most = stepper(robot, single=name == "single"), peak(number, lanes)
+        seconds, best = 1.0, 0.0
+        for _ in range(rounds):
+            seconds, best = min(seconds, step()), max(best, most())
+        counts = operations(record_step(robot.chain, False, precision))
+        flops = floating_point(counts)
+        rows.append(
+            {
+                "precision": name,
+                "lanes": lanes,
+                "operations of a step": flops,
+                "ns a step": 1e9 * seconds,
+                "GFLOP/s": 1e-9 * flops / seconds,
+                "peak GFLOP/s": 1e-9 * best,
+                "share of peak": flops / seconds / best,
+                "recorded": counts,
+                "instructions": instructions(robot, "coarse" if name == "single" else "fine"),
+            }
+        )
+    return rows
+
+
+def batch_rows(robot: Robot, options: Options, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the time of a pose of a batch goes."""
+    poses = make_problems(robot, "reachable", options.poses, 0)
+    solver = HybridSolver(robot)
+    starts = UniformSampler(robot.chain, narrow=True).sample(poses, 16)
+    refiner = solver.refiner
+    search = _least(lambda: refiner.search(poses, starts), options.rounds // 10) / options.poses
+    whole = _least(lambda: solver.solve(poses), options.rounds // 10) / options.poses
+    n_steps = _steps_per_pose(refiner, poses, starts)
+    rows = [
+        {"part": f"steps in {row['precision']} precision", "number": n, "us": 1e-3 * n * row["ns a step"]}
+        for row, n in zip(steps, n_steps, strict=True)
+    ]
+    return [
+        *rows,
+        {"part": "loops around them", "number": None, "us": 1e6 * search - sum(row["us"] for row in rows)},
+        {"part": "solver around the refiner", "number": None, "us": 1e6 * (whole - search)},
+        {"part": "a pose altogether", "number": None, "us": 1e6 * whole},
+    ]
+
+
+def _steps_per_pose(refiner: Any, poses: Any, starts: Any) -> tuple[float, float]:
+    """How often a step is computed in single and in double precision until a pose has its answer; all starts count.
+
+    In double precision that is once for a start that is given up, and twice for one that converges: the step that meets
+    the target, and the one that finds so. The few that need one more are not told apart.
+    """
+    each = refiner.refine(poses, np.ascontiguousarray(starts))
+    first = np.where(each.success.any(-1), np.argmax(each.success, -1), each.success.shape[-1] - 1)
+    tried = np.arange(each.success.shape[-1]) <= first[:, None]
+    double = np.where(each.success, 2, 1)
+    single = np.maximum(each.iterations + 1 - double, 0)
+    return float((single * tried).sum(-1).mean()), float((double * tried).sum(-1).mean())
+
+
+def layer_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
+    """What one pose costs, layer by layer: median over poses of the least time of each."""
+    poses, rng = make_problems(robot, "reachable", 64, 0), np.random.default_rng(0)
+    solver = HybridSolver(robot)
+    q = solver.solve(poses).q
+    near = np.clip(q + 0.1 / np.sqrt(robot.dof) * rng.normal(size=q.shape), robot.lower, robot.upper)
+    sampler = UniformSampler(robot.chain, narrow=True)
+    times: dict[str, list[float]] = {}
+    for i in range(len(poses)):
+        pose, start = poses[i], near[i]
+        starts = sampler.sample(pose, 16)
+        work: dict[str, Callable[[], Any]] = {
+            "compiled call that finds nothing to do": partial(_call, solver, pose, starts, False),
+            "compiled call, 16 starts": partial(_call, solver, pose, starts, True),
+            "refiner.search, 16 starts": partial(solver.refiner.search, pose, starts),
+            "solver.solve": partial(solver.solve, pose),
+            "compiled call, a start nearby": partial(_call, solver, pose, start[None], True),
+            "refiner.search, a start nearby": partial(solver.refiner.search, pose, start[None]),
+            "solver.solve, near=": partial(solver.solve, pose, near=start),
+        }
+        for name, call in work.items():
+            times.setdefault(name, []).append(_least(call, rounds // 4))
+    return [{"layer": name, "us": 1e6 * float(np.median(seconds))} for name, seconds in times.items()]
+
+
+def _call(solver: HybridSolver, pose: Any, starts: Any, valid: bool) -> None:
+    """The compiled loops alone, into arrays that are there already."""
+    refiner: Any = solver.refiner
+    at, flags = (pose.position[None], pose.quaternion[None], refiner._mount_tool, 1), np.array([valid])
+    q, errors, info = OUTPUTS
+    refiner._kernel.solve_rows(*at, starts[None], refiner._options, refiner._wanted, flags, q, errors, info)
+
+
+OUTPUTS = np.empty((1, 7)), np.empty((1, 2)), np.empty((1, 5), "i4")
+
+
+def _least(work: Callable[[], Any], times: int) -> float:
+    least = np.inf
+    for _ in range(max(3, times)):
+        start = time.perf_counter()
+        work()
+        least = min(least, time.perf_counter() - start)
+    return float(least)
+
+
+def main() -> None:
+    """Measures, prints and saves."""
+    options = tyro.cli(Options, description=__doc__)
+    robot = Robot("panda")
+    with cores(1):
+        steps = step_rows(robot, options.rounds)
+        batch = batch_rows(robot, options, steps)
+        layers = layer_rows(robot, options.rounds)
+    print_table("A step", [{k: v for k, v in row.items() if not isinstance(v, dict)} for row in steps])
+    print_table("Its machine code", [{"precision": row["precision"], **row["instructions"]} for row in steps])
+    print_table("A pose of a batch", batch)
+    print_table("One pose", layers)
+    write_json(options.json, {**record(), "steps": steps, "batch": batch, "layers": layers})
+    print(f"\nsaved {options.json}")
+
+
+if __name__ == "__main__":
+    restart_in_one_thread()
+    main()
