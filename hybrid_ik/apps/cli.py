@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hybrid-ik: no command {words[0]!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
         return MISUSE
     command = importlib.import_module(f"hybrid_ik.apps.{COMMANDS[words[0]][0]}")
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("hybrid_ik.kernels").setLevel(logging.INFO)  # compiling takes seconds: it says so
     try:
         return int(command.main(words[1:]))
     except BrokenPipeError:  # whoever read our output has had enough

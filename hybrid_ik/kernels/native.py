@@ -53,7 +53,7 @@ def load_addresses(name: str, make: Callable[[], str]) -> dict[str, int]:
     try:
         return _load(path)
     except FileNotFoundError:
-        logger.info("compiling %s: this is done once", name)
+        logger.info("compiling %s: this is done once, and may take some seconds", name)
     except (ValueError, OSError, RuntimeError) as error:
         logger.warning("the kernel %s is damaged (%s): making it again", path, error)
     names, code = _compile(make())
