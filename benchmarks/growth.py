@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,19 +32,28 @@ from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solver import HybridSolver
 
 LENGTH = 0.3  # metres between the joints of the chains that are made
-MILLION = """
-import resource, sys
-sys.path.insert(0, {folder!r})
-from problems import make_problems
-from hybrid_ik import HybridSolver
+MANY_POSES = """
+import re, resource, sys
+from pathlib import Path
+import numpy as np
+from hybrid_ik import HybridSolver, Pose
+
+def peak():  # MB; on Linux not that of getrusage, which a process inherits from the one that started it
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 solver = HybridSolver("panda")
-poses = make_problems(solver.robot, "reachable", {n}, 0)
+with np.load({file!r}) as arrays:
+    poses = Pose(**arrays)
 solver.solve(poses[:1000])
-unit = 1e6 if sys.platform == "darwin" else 1e3
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+forget = Path("/proc/self/clear_refs")
+if forget.exists():
+    forget.write_text("5")  # from here on the peak is that of the solve
+before = peak()
 result = solver.solve(poses)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+after = peak()
 size = sum(array.nbytes for array in vars(result).values()) / 1e6
 print(after - before - size, size, result.success.mean())
 """
@@ -166,12 +176,17 @@ def _problem(chain: Chain, n: int, seed: int) -> tuple[Pose, Any]:
     return pose, UniformSampler(chain, seed, narrow=True).sample(pose, 16)
 
 
-def memory(options: Options) -> dict[str, Any]:
+def memory(robot: Robot, options: Options) -> dict[str, Any]:
     """What a call with the most poses takes beyond its result, in a process of its own [MB]."""
-    code = MILLION.format(folder=str(Path(__file__).parent), n=options.sizes[-1])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    n = options.sizes[-1]
+    poses = make_problems(robot, "reachable", n, 0)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "poses.npz"
+        np.savez(file, position=poses.position, quaternion=poses.quaternion)
+        code = MANY_POSES.format(file=str(file))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     beyond, size, success = map(float, done.stdout.split())
-    return {"poses": options.sizes[-1], "MB beyond the result": beyond, "MB of the result": size, "success": success}
+    return {"poses": n, "MB beyond the result": beyond, "MB of the result": size, "success": success}
 
 
 def _median(work: list[Callable[[], Any]]) -> float:
@@ -219,7 +234,7 @@ def main() -> None:
         results["joints"] = by_joints(options)
         results["answers"] = by_answers(robot, options)
     results["threads"] = by_threads(robot, options)
-    results["memory"] = [memory(options)]
+    results["memory"] = [memory(robot, options)]
     for title, rows in results.items():
         print_table(title, rows)
     write_json(options.json, {**record(), "quick": options.quick, **results})
