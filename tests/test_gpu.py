@@ -1,0 +1,79 @@
+"""The GPU refiner without a GPU: its kernels under Triton's interpreter, compiled for a GPU elsewhere, and refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.kernels import gpu
+from hybrid_ik.refiners.gpu import GpuRefiner
+
+needs_triton = pytest.mark.skipif(
+    find_spec("triton") is None, reason="no Triton: it comes with the CUDA builds of torch, or with hybrid-ik[gpu]"
+)
+
+
+def _run(*arguments, interpret):
+    """Runs Python in a new process: Triton asks for the interpreter once, when it is imported."""
+    environment = {**os.environ, "TRITON_INTERPRET": interpret}
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_triton
+def test_the_kernels_under_the_interpreter():
+    cases = Path(__file__).with_name("gpu_cases.py")
+    _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(cases), interpret="1")
+
+
+COMPILE = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from hybrid_ik.kernels.gpu import load_kernels
+from hybrid_ik.robot import Robot
+numbers, integers = "*fp64", "*i32"
+kernels = load_kernels(Robot("panda").chain)
+types = {name: numbers for name in kernels.refine.arg_names} | {
+    "valid": "*i8", "rows": integers, "n_open": integers, "info": integers,
+    **dict.fromkeys(["first", "count", "group", "row_stride"], "i32"),
+    **dict.fromkeys(["SINGLE_FIRST", "BLOCK"], "constexpr"),
+}
+code = compile(
+    ASTSource(kernels.refine, types, {"SINGLE_FIRST": True, "BLOCK": 32}),
+    target=GPUTarget("cuda", 90, 32), options={"num_warps": 1, "enable_fp_fusion": True},
+)
+assert code.asm["cubin"] and "rsqrt.approx" in code.asm["ptx"] and "bar.sync" not in code.asm["ptx"]
+"""
+
+
+@needs_triton
+def test_the_kernel_compiles_for_a_gpu_that_is_not_here():
+    _run("-c", COMPILE, interpret="0")
+
+
+def test_without_triton_the_remedy_is_named(panda, monkeypatch):
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInputError, match=r"needs Triton.*hybrid-ik\[gpu\].*LaneRefiner"):
+        GpuRefiner(panda.chain, device="cpu")
+
+
+@needs_triton
+def test_a_processor_is_no_gpu(panda, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(InvalidInputError, match=r"'cpu' cannot run .*LaneRefiner runs on any processor"):
+        GpuRefiner(panda.chain, device="cpu")
+
+
+def test_the_angle_of_a_chord():
+    angle = np.concatenate([np.geomspace(1e-9, np.pi, 200), np.linspace(0, np.pi, 200)])
+    (found,) = gpu.record_turn().evaluate([4 * np.sin(angle / 2) ** 2])
+    assert_allclose(found, angle, rtol=4e-15, atol=3e-8 * (angle > 3.1).max())
