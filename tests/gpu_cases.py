@@ -16,11 +16,13 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels import gpu
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners import gpu as refiners
+from hybrid_ik.refiners import lanes
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.gpu import GpuRefiner
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.result import Status
 from hybrid_ik.robot import Robot
+from hybrid_ik.solver import HybridSolver
 from hybrid_ik.tensor_pose import TensorPose
 
 # The interpreter takes as long for one lane as for hundreds.
@@ -83,9 +85,12 @@ def _assert_within_limits(robot, q):
 # ---- twins
 
 
-@pytest.mark.parametrize("weight", [0.25, 0.0], ids=["pose", "position only"])
-def test_steps_in_double_precision_are_those_of_the_lanes(arm_of_three, weight):
-    robot, config = arm_of_three, LMConfig(orientation_weight=weight)
+@pytest.mark.parametrize(
+    ("name", "weight"), [("panda", 0.25), ("six", 0.25), ("gantry", 0.25), ("panda", 0.0)], ids=str
+)
+def test_steps_in_double_precision_are_those_of_the_lanes(request, name, weight):
+    """A weight of 0 leaves the orientation free."""
+    robot, config = request.getfixturevalue(name), LMConfig(orientation_weight=weight)
     target, q0 = _target(robot, 128), _starts(robot, 128, 1)
     expected = LaneRefiner(robot.chain, config, single_first=False).refine(target, q0)
     found = _refiner(robot, config, single_first=False).refine(target, q0)
@@ -114,7 +119,7 @@ def test_first_steps_in_single_precision_end_as_those_of_the_lanes(arm_of_three)
 
 @pytest.mark.parametrize("mode", ["exact", "sum"])
 def test_twins_with_a_posture(panda, mode):
-    config = LMConfig(regularization=0.01, regularization_mode=mode, posture=tuple(panda.home), max_iterations=30)
+    config = LMConfig(regularization=0.01, regularization_mode=mode, posture=tuple(panda.home), max_iterations=16)
     q = _starts(panda, 60, seed=0)
     q0 = np.clip(q + np.random.default_rng(3).normal(size=q.shape) * 0.3, panda.lower, panda.upper)[:, None]
     target = panda.forward_kinematics(q)
@@ -123,11 +128,11 @@ def test_twins_with_a_posture(panda, mode):
     assert_allclose(found.q, expected.q, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("lanes", [None, 34], ids=["all starts at once", "in rounds"])
-def test_a_search_takes_the_first_start_that_converges(panda, monkeypatch, lanes):
-    """17 rows: 34 lanes take two starts of each at a time, and one of those that are left."""
-    if lanes:
-        monkeypatch.setattr(refiners, "LANES_AT_ONCE", lanes)
+@pytest.mark.parametrize("at_once", [None, 34], ids=["all starts at once", "in rounds"])
+def test_a_search_takes_the_first_start_that_converges(panda, monkeypatch, at_once):
+    """17 rows: 34 lanes take two starts of each at a time, and then the one that is left."""
+    if at_once:
+        monkeypatch.setattr(refiners, "LANES_AT_ONCE", at_once)
     target, q0 = _target(panda, 17), _starts(panda, 17, 5)
     expected = LaneRefiner(panda.chain, single_first=False).search(target, q0)
     found = _refiner(panda, single_first=False).search(target, q0)
@@ -146,13 +151,12 @@ def test_all_targets_may_share_their_starts(panda):
 # ---- what they are given
 
 
-@pytest.mark.parametrize("n", [0, 1, 17])
-def test_answers_do_not_depend_on_the_batch(panda, n):
+def test_answers_do_not_depend_on_the_batch(panda):
     target, q0 = _target(panda, 17), _starts(panda, 17, 2)
-    found = _refiner(panda).search(target[:n], q0[:n])
-    assert found.shape == (n,) and found.q.shape == (n, 7)
-    if n:
-        assert_array_equal(found.q[0], _refiner(panda).search(target[0], q0[0]).q)
+    none, one, all_17 = (_refiner(panda).search(target[:n], q0[:n]) for n in (0, 1, 17))
+    assert none.shape == (0,) and none.q.shape == (0, 7)
+    assert one.shape == (1,) and all_17.q.shape == (17, 7)
+    assert_array_equal(one.q[0], all_17.q[0])
 
 
 def test_one_pose_gives_scalars(panda):
@@ -184,16 +188,17 @@ def test_starts_outside_the_limits_are_moved_onto_them(panda):
     assert found.q[1, 0, 0] == panda.upper[0]
 
 
-def test_the_nearest_joints_to_a_target_out_of_reach(panda):
+def test_the_nearest_joints_to_a_target_out_of_reach(panda, monkeypatch):
     position = np.array([[3.0, 0.0, 0.5], *_target(panda, 1).position])
     target, q0 = Pose(position, np.tile([1.0, 0.0, 0.0, 0.0], (2, 1))), _starts(panda, 2, 4)
     target = Pose(position, np.concatenate([target.quaternion[:1], _target(panda, 1).quaternion]))
     q0[1, 0] = _starts(panda, 1, seed=0)[0]  # the answer itself
+    monkeypatch.setattr(lanes, "PATIENCE", 5)
     config = LMConfig(max_iterations=4)
-    lanes, refiner = LaneRefiner(panda.chain, config), _refiner(panda, config)
+    reference, refiner = LaneRefiner(panda.chain, config), _refiner(panda, config)
     found = refiner.search(target, q0)
     assert_array_equal(found.success, [False, True])
-    nearest, expected = refiner.closest(target, found, q0), lanes.closest(target[:1], found[:1], q0[:1])
+    nearest, expected = refiner.closest(target, found, q0), reference.closest(target[:1], found[:1], q0[:1])
     assert_array_equal(nearest.q[1], found.q[1])
     assert nearest.position_error[0] < found.position_error[0]
     assert_allclose(nearest.position_error[0], expected.position_error[0], rtol=1e-3)
@@ -210,7 +215,61 @@ def test_tensors_in_and_out(panda):
     assert found[1:].q.shape == (2, 7) and found.reshape(3, 1).shape == (3, 1)
 
 
+# ---- in the solver
+
+
+def _poses(panda):
+    """One in reach, one beyond it, and one that is none."""
+    near = _target(panda, 1)
+    position = np.array([near.position[0], [5.0, 0.0, 0.0], [np.nan, 0.0, 0.0]])
+    return Pose(position, np.repeat(near.quaternion, 3, 0))
+
+
+def _solvers(panda):
+    config = LMConfig(max_iterations=8)
+    return HybridSolver(panda, config=config), HybridSolver(panda, config=config, device="cpu")
+
+
+def test_a_solver_on_a_device_answers_as_one_without(panda, monkeypatch):
+    monkeypatch.setattr(lanes, "PATIENCE", 10)
+    pose, (cpu, gpu) = _poses(panda), _solvers(panda)
+    expected, found = (solver.solve(pose, n_seeds=16) for solver in (cpu, gpu))
+    assert_array_equal(found.status, [Status.CONVERGED, Status.BEYOND_REACH, Status.INVALID_INPUT])
+    assert_array_equal(found.status, expected.status)
+    assert_allclose(found.position_error[1], expected.position_error[1], rtol=1e-3)
+    assert found.position_error[0] < 1e-6 and np.isnan(found.q[2]).all()
+    assert_allclose(found.q[0], expected.q[0], rtol=0, atol=1e-4)
+    one = gpu.solve(pose[0], n_seeds=16)
+    assert isinstance(one.success, np.bool_)
+    assert_array_equal(one.q, found.q[0])
+
+
+def test_a_solver_takes_tensors_and_gives_them(panda):
+    pose, (cpu, gpu) = _poses(panda)[:1], _solvers(panda)
+    tensors = TensorPose.of(torch.tensor(pose.position), torch.tensor(pose.quaternion))
+    one, near = gpu.solve(tensors, n_seeds=16), gpu.solve(tensors, near=panda.home, n_seeds=8)
+    many = cpu.solve(tensors, n_solutions=4)
+    assert one.q.shape == (1, 7) and near.q.shape == (1, 7) and many.q.shape == (1, 4, 7)
+    for result in (one, near, many):
+        assert all(isinstance(value, torch.Tensor) for value in vars(result).values())
+    assert one.success.all() and near.success.all()
+    assert_array_equal(many.q.numpy(), cpu.solve(pose, n_solutions=4).q)
+
+
+def test_a_device_has_its_own_refiner(panda):
+    with pytest.raises(InvalidInputError, match="refiner='lanes' or None beside it, got 'mujoco'"):
+        HybridSolver(panda, refiner="mujoco", device="cpu")
+
+
 # ---- what they refuse
+
+
+def test_tensors_that_are_no_poses():
+    with pytest.raises(InvalidInputError, match=r"quaternion: expected shape \(\*batch, 4\), got \(2, 3\)"):
+        TensorPose.of(torch.zeros(2, 3), torch.zeros(2, 3))
+    with pytest.raises(InvalidInputError, match="do not have the same batch shape"):
+        TensorPose.of(torch.zeros(2, 3), torch.zeros(3, 4))
+    assert not TensorPose.of(torch.zeros(3), torch.zeros(4)).valid
 
 
 def test_starts_of_the_wrong_shape(panda):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,18 @@ def test_without_triton_the_remedy_is_named(panda, monkeypatch):
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InvalidInputError, match=r"needs Triton.*hybrid-ik\[gpu\].*LaneRefiner"):
         GpuRefiner(panda.chain, device="cpu")
+
+
+@needs_triton
+def test_the_benchmark_runs_or_says_what_it_lacks(tmp_path):
+    benchmark = str(Path(__file__).parents[1] / "benchmarks" / "gpu.py")
+    out = tmp_path / "gpu.json"
+    few = "--batches", "1", "--starts", "8", "--repeats", "1", "--json", str(out)
+    _run(benchmark, "--device", "cpu", *few, interpret="1")
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["said %"] == row["success %"] == 100.0
+    done = subprocess.run([sys.executable, benchmark, "--device", "cuda:97", *few], capture_output=True, text=True)
+    assert done.returncode == 1 and "nothing to measure: device 'cuda:97' cannot run" in done.stderr
 
 
 @needs_triton

@@ -198,8 +198,12 @@ def refine(
     position, quaternion, valid, mount_tool, starts, options, wanted, rows, n_open, q, errors, info,
     first, count, group, row_stride, SINGLE_FIRST: tl.constexpr, BLOCK: tl.constexpr,
 ):
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    active = lane < tl.load(n_open).to(tl.int64) * count
+    n_lanes = tl.load(n_open).to(tl.int64) * count
+    first_lane = tl.program_id(0).to(tl.int64) * BLOCK
+    if first_lane >= n_lanes:
+        return
+    lane = first_lane + tl.arange(0, BLOCK)
+    active = lane < n_lanes
     row = tl.load(rows + lane // count, mask=active, other=0).to(tl.int64)
     usable = active & (tl.load(valid + row // group, mask=active, other=0) != 0)
 

@@ -151,7 +151,10 @@ def choose(
     Searches that came earlier win over equal ones. Appended to `open_rows`: the rows without an answer, `n_left` of
     them. Their order is that in which blocks come; nothing depends on it.
     """
-    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    first_lane = tl.program_id(0).to(tl.int64) * BLOCK
+    if first_lane >= tl.load(n_open):
+        return
+    lane = first_lane + tl.arange(0, BLOCK)
     active = lane < tl.load(n_open)
     row = tl.load(rows + lane, mask=active, other=0).to(tl.int64)
     weight = tl.load(options + O_WEIGHT)

@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ BLOCK = WARP  # searches that wait for the slowest of them: one warp, whose lane
 # Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 248 registers a lane, which is what
 # the compiler gives the kernel of the Panda. Where fewer rows are open, later starts are tried at the same time.
 LANES_AT_ONCE = 132 * 8 * 32
+# Starts of the first round where few rows leave lanes for more: in 16 narrow ones nearly every pose has its answer.
+FIRST_STARTS = 16
 ALIGNED = 4  # int32 from one counter to the next: Triton compiles anew for pointers that are not 16 bytes apart
 
 
@@ -90,10 +93,10 @@ class GpuRefiner(Refiner):
         self.chain, self.config, self.device, self.block = chain, config, _usable_device(device), block
         options = kernel_options(chain, config, single_first)
         self._single_first = bool(options[O_COARSE] > 0)
-        self._options = self._tensor(options)
-        self._patient_options = self._tensor(kernel_options(chain, patient_config(config), single_first))
-        self._wanted = self._tensor(config.wanted_posture(chain))
-        self._mount_tool = self._tensor(chain.mount_and_tool)
+        self._options = self.tensor(options)
+        self._patient_options = self.tensor(kernel_options(chain, patient_config(config), single_first))
+        self._wanted = self.tensor(config.wanted_posture(chain))
+        self._mount_tool = self.tensor(chain.mount_and_tool)
 
     def refine(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
         """See `Refiner.refine`."""
@@ -108,30 +111,25 @@ class GpuRefiner(Refiner):
 
     def search(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
         """See `Refiner.search`."""
-        table: Any = q0 if is_tensor(q0) else one_table(np.asarray(q0))
-        starts = self._starts(table, () if table.ndim == 2 else target.shape)
-        problem = self._problem(target, starts, 1, starts.shape[-2])
+        problem = self._searching(target, q0)
         best = self._no_answers(problem.n_rows)
         with self._here():
             self._search(problem, self._options, best, *self._all_rows(problem.n_rows))
         return _result(best, target.shape, is_tensor(target, q0))
 
     def closest(self, target: Pose | TensorPose, found: IKResult, q0: Array | torch.Tensor) -> IKResult:
-        """See `Refiner.closest`; rows that were solved stay as they are."""
+        """See `Refiner.closest`; rows that were solved stay as they are, and targets may share their starts."""
         if self.config.max_iterations == 0:
             return found
-        import torch
-
-        best = self._records(found)
-        own = best.q.reshape(*target.shape, 1, self.chain.dof)
-        others = self._starts(q0, target.shape)[..., :OTHERS, :]
-        starts = torch.cat([own, others], -2)
-        problem = self._problem(target, starts, 1, starts.shape[-2])
+        best, options = self._records(found), self._patient_options
+        others = self._searching(target, q0)
+        others = others._replace(n_starts=min(OTHERS, others.n_starts))
+        own = others._replace(starts=best.q.clone(), n_starts=1, row_stride=self.chain.dof)
         with self._here():
-            everything, n_open = self._all_rows(problem.n_rows), self._counters(1)
-            rows = torch.empty_like(everything[0])
-            self._choose(*everything, best, best, rows, n_open, self._patient_options, 0)  # lists the open rows
-            self._search(problem, self._patient_options, best, rows, n_open)
+            everything, n_open = self._all_rows(others.n_rows), self._counters(1)
+            rows = self._empty_list(others.n_rows)
+            self._choose(*everything, best, best, rows, n_open, options, 0)  # of no searches: lists the open rows
+            self._search(others, options, best, *self._search(own, options, best, rows, n_open))
         return _result(best, target.shape, is_tensor(target, q0))
 
     def _starts(self, q0: Any, shape: tuple[int, ...]) -> torch.Tensor:
@@ -163,18 +161,29 @@ class GpuRefiner(Refiner):
             0 if shared else n_starts * dof,
         )
 
-    def _search(self, problem: _Problem, options: torch.Tensor, best: _Found, rows: torch.Tensor, n_open: Any) -> None:
-        """Round after round of starts, in order, for the rows that are still open; `best` holds the best one so far."""
-        import torch
+    def _searching(self, target: Pose | TensorPose, q0: Any) -> _Problem:
+        """A row for each target, with starts of its own or with those that all share."""
+        table: Any = q0 if is_tensor(q0) else one_table(np.asarray(q0))
+        starts = self._starts(table, () if table.ndim == 2 else target.shape)
+        return self._problem(target, starts, 1, starts.shape[-2])
 
-        most = max(1, min(problem.n_starts, LANES_AT_ONCE // max(1, problem.n_rows)))
-        found, firsts = self._empty(problem.n_rows * most), range(0, problem.n_starts, most)
-        counters, lists = self._counters(len(firsts)), [torch.empty_like(rows), torch.empty_like(rows)]
-        for first, n_left, left in zip(firsts, counters, itertools.cycle(lists), strict=False):
-            count = min(most, problem.n_starts - first)
-            self._refine(problem, options, rows, n_open, found, first, count)
-            self._choose(rows, n_open, found, best, left, n_left, options, count)
+    def _search(
+        self, problem: _Problem, options: torch.Tensor, best: _Found, rows: torch.Tensor, n_open: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Round after round of starts, in order, for the rows that are open; `best` holds the best search so far.
+
+        Returns:
+            The rows that stay open, and their number.
+        """
+        most = max(1, LANES_AT_ONCE // max(1, problem.n_rows))
+        ends = [*range(min(FIRST_STARTS, most), problem.n_starts, most), problem.n_starts]
+        found = self._empty(problem.n_rows * min(most, problem.n_starts))
+        lists = itertools.cycle([self._empty_list(problem.n_rows), self._empty_list(problem.n_rows)])
+        for (first, end), n_left, left in zip(pairwise([0, *ends]), self._counters(len(ends)), lists, strict=False):
+            self._refine(problem, options, rows, n_open, found, first, end - first)
+            self._choose(rows, n_open, found, best, left, n_left, options, end - first)
             rows, n_open = left, n_left
+        return rows, n_open
 
     def _refine(
         self,
@@ -224,7 +233,8 @@ class GpuRefiner(Refiner):
 
         return torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
 
-    def _tensor(self, values: Array) -> torch.Tensor:
+    def tensor(self, values: Array) -> torch.Tensor:
+        """Numbers as a float64 tensor on the device."""
         import torch
 
         return torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -241,6 +251,11 @@ class GpuRefiner(Refiner):
 
         rows = torch.arange(n, dtype=torch.int32, device=self.device)
         return rows, torch.full((1,), n, dtype=torch.int32, device=self.device)
+
+    def _empty_list(self, n: int) -> torch.Tensor:
+        import torch
+
+        return torch.empty(n, dtype=torch.int32, device=self.device)
 
     def _empty(self, n: int) -> _Found:
         import torch
