@@ -24,7 +24,7 @@ from hybrid_ik.samplers.lookup import LookupSampler
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
 from hybrid_ik.samplers.shipped import require_shipped_network, shipped_network
 from hybrid_ik.samplers.uniform import UniformSampler
-from hybrid_ik.tensor_pose import TensorPose
+from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 
 if TYPE_CHECKING:
     from hybrid_ik.refiners.gpu import GpuRefiner
@@ -60,7 +60,7 @@ class HybridSolver:
     Raises:
         RobotError: the arm cannot be used.
         CheckpointError: `sampler="meanflow"`, and no shipped network is of this arm.
-        InvalidInputError: an unknown name.
+        InvalidInputError: an unknown name, or a device that cannot be used.
     """
 
     robot: Robot
@@ -127,6 +127,7 @@ class HybridSolver:
         if not isinstance(pose, TensorPose):
             pose = Pose.as_pose(pose)
         if near is not None:
+            near = as_tensor("near", near, self.robot.dof, "cpu").numpy() if is_tensor(near) else near
             near = _checked_near(near, self.robot, pose.shape)
         if n_seeds is not None:
             _check_count("n_seeds", n_seeds)
@@ -184,13 +185,13 @@ class HybridSolver:
 
     def _solve_on_device(self, pose: Pose | TensorPose, n_seeds: int | None, refiner: GpuRefiner) -> IKResult:
         """As `_solve_one`, but that rows which need no more work are passed over where they lie."""
-        poses = pose if isinstance(pose, TensorPose) else TensorPose.of_pose(pose, refiner.device)
+        poses = refiner.poses(pose)
         q0 = self._device_starts(pose, n_seeds or ONE_ANSWER_ROUNDS[-1], refiner)
         best = refiner.search(poses, q0)
         best = refiner.closest(poses, best, q0)
-        beyond = poses.farther_than(self._span, self.robot.chain.T_base_first[:3, 3])
+        beyond = poses.farther_than(self._span, refiner.p_base_first)
         status: Any = best.status
-        best = replace(best, status=status.masked_fill(beyond, Status.BEYOND_REACH))
+        best = replace(best, status=status.masked_fill(beyond, int(Status.BEYOND_REACH)))
         return best if isinstance(pose, TensorPose) else result_as_arrays(best)
 
     def _device_starts(self, pose: Pose | TensorPose, n: int, refiner: GpuRefiner) -> Any:

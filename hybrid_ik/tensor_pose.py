@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pose import NORM_RANGE, Array, Pose
+from hybrid_ik.pose import NORM_RANGE, Pose
 
 if TYPE_CHECKING:
     import torch
@@ -57,17 +57,20 @@ class TensorPose:
         position, quaternion = _read(pose.position).to(device), _read(pose.quaternion).to(device)
         return cls(position, quaternion, torch.as_tensor(pose.valid, device=device))
 
+    def to(self, device: Any) -> TensorPose:
+        """The same poses on a device; itself if they are there."""
+        return TensorPose(self.position.to(device), self.quaternion.to(device), self.valid.to(device))
+
     def to_host(self) -> Pose:
         """The same poses as numpy's; this waits for the device."""
         position, quaternion, valid = (x.cpu().numpy() for x in (self.position, self.quaternion, self.valid))
         return Pose._trusted(position, quaternion, valid)
 
-    def farther_than(self, distance: float, point: Array) -> torch.Tensor:
+    def farther_than(self, distance: float, point: torch.Tensor) -> torch.Tensor:
         """Whether poses lie farther than a distance [m] from a point (3,): `(*batch,)`."""
         import torch
 
-        at = torch.tensor(point, device=self.position.device)
-        return self.valid & (torch.linalg.vector_norm(self.position - at, dim=-1) > distance)
+        return self.valid & (torch.linalg.vector_norm(self.position - point, dim=-1) > distance)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import mujoco
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ from hybrid_ik.robot import Robot
 from hybrid_ik.solver import HybridSolver
 from hybrid_ik.tensor_pose import TensorPose
 
+# On a machine with a GPU, and without TRITON_INTERPRET=1, the same cases run on it.
+DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1" else "cpu"
 # The interpreter takes as long for one lane as for hundreds.
 BLOCK = 128
 
@@ -55,7 +59,7 @@ def arm_of_three(request):
 
 
 def _refiner(robot, config=LMConfig(), **options):  # noqa: B008
-    return GpuRefiner(robot.chain, config, "cpu", block=BLOCK, **options)
+    return GpuRefiner(robot.chain, config, DEVICE, block=BLOCK, **options)
 
 
 def _starts(robot, *shape, seed=1):
@@ -211,7 +215,7 @@ def test_tensors_in_and_out(panda):
     found = _refiner(panda).search(poses, torch.tensor(q0))
     assert all(isinstance(value, torch.Tensor) for value in vars(found).values())
     assert found.q.dtype == torch.float64 and found.success.dtype == torch.bool
-    assert_allclose(found.q.numpy(), expected.q, rtol=0, atol=1e-6)
+    assert_allclose(found.q.cpu().numpy(), expected.q, rtol=0, atol=1e-6)
     assert found[1:].q.shape == (2, 7) and found.reshape(3, 1).shape == (3, 1)
 
 
@@ -227,7 +231,7 @@ def _poses(panda):
 
 def _solvers(panda):
     config = LMConfig(max_iterations=8)
-    return HybridSolver(panda, config=config), HybridSolver(panda, config=config, device="cpu")
+    return HybridSolver(panda, config=config), HybridSolver(panda, config=config, device=DEVICE)
 
 
 def test_a_solver_on_a_device_answers_as_one_without(panda, monkeypatch):
@@ -244,21 +248,38 @@ def test_a_solver_on_a_device_answers_as_one_without(panda, monkeypatch):
     assert_array_equal(one.q, found.q[0])
 
 
+class Exported:
+    """What another library exports through DLPack."""
+
+    def __init__(self, values):
+        self._tensor = torch.tensor(values)
+        self.__dlpack__, self.__dlpack_device__ = self._tensor.__dlpack__, self._tensor.__dlpack_device__
+
+
+def test_other_libraries_come_through_dlpack(panda):
+    pose = _target(panda, 3)
+    read = TensorPose.of(Exported(pose.position), Exported(pose.quaternion))
+    assert_array_equal(read.to_host().position, pose.position)
+    assert_allclose(read.to_host().quaternion, pose.quaternion, rtol=0, atol=1e-15)
+    found = _refiner(panda).refine(read, Exported(_starts(panda, 3, 1)))
+    assert isinstance(found.q, torch.Tensor) and found.q.shape == (3, 1, 7)
+
+
 def test_a_solver_takes_tensors_and_gives_them(panda):
     pose, (cpu, gpu) = _poses(panda)[:1], _solvers(panda)
     tensors = TensorPose.of(torch.tensor(pose.position), torch.tensor(pose.quaternion))
-    one, near = gpu.solve(tensors, n_seeds=16), gpu.solve(tensors, near=panda.home, n_seeds=8)
+    one, near = gpu.solve(tensors, n_seeds=16), gpu.solve(tensors, near=torch.tensor(panda.home), n_seeds=8)
     many = cpu.solve(tensors, n_solutions=4)
     assert one.q.shape == (1, 7) and near.q.shape == (1, 7) and many.q.shape == (1, 4, 7)
     for result in (one, near, many):
         assert all(isinstance(value, torch.Tensor) for value in vars(result).values())
     assert one.success.all() and near.success.all()
-    assert_array_equal(many.q.numpy(), cpu.solve(pose, n_solutions=4).q)
+    assert_array_equal(many.q.cpu().numpy(), cpu.solve(pose, n_solutions=4).q)
 
 
 def test_a_device_has_its_own_refiner(panda):
     with pytest.raises(InvalidInputError, match="refiner='lanes' or None beside it, got 'mujoco'"):
-        HybridSolver(panda, refiner="mujoco", device="cpu")
+        HybridSolver(panda, refiner="mujoco", device=DEVICE)
 
 
 # ---- what they refuse

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from hybrid_ik.errors import InvalidInputError
@@ -20,6 +21,8 @@ from hybrid_ik.refiners.gpu import GpuRefiner
 needs_triton = pytest.mark.skipif(
     find_spec("triton") is None, reason="no Triton: it comes with the CUDA builds of torch, or with hybrid-ik[gpu]"
 )
+
+CASES = [*"-m pytest -q -p no:cacheprovider -p no:xdist".split(), str(Path(__file__).with_name("gpu_cases.py"))]
 
 
 def _run(*arguments, interpret):
@@ -31,8 +34,15 @@ def _run(*arguments, interpret):
 
 @needs_triton
 def test_the_kernels_under_the_interpreter():
-    cases = Path(__file__).with_name("gpu_cases.py")
-    _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(cases), interpret="1")
+    _run(*CASES, interpret="1")
+
+
+@needs_triton
+@pytest.mark.gpu
+def test_the_kernels_on_a_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    _run(*CASES, interpret="0")
 
 
 COMPILE = """

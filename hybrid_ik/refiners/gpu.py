@@ -97,6 +97,7 @@ class GpuRefiner(Refiner):
         self._patient_options = self.tensor(kernel_options(chain, patient_config(config), single_first))
         self._wanted = self.tensor(config.wanted_posture(chain))
         self._mount_tool = self.tensor(chain.mount_and_tool)
+        self.p_base_first = self.tensor(chain.T_base_first[:3, 3])
 
     def refine(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
         """See `Refiner.refine`."""
@@ -147,13 +148,13 @@ class GpuRefiner(Refiner):
         """Rows of `n_starts` starts each, `group` of them for each target."""
         import torch
 
-        poses = target if isinstance(target, TensorPose) else TensorPose.of_pose(target, self.device)
+        poses = self.poses(target)
         n_poses, dof = poses.valid.numel(), self.chain.dof
         shared = starts.ndim == 2 and poses.shape != ()
         return _Problem(
-            poses.position.to(self.device).reshape(n_poses, 3).contiguous(),
-            poses.quaternion.to(self.device).reshape(n_poses, 4).contiguous(),
-            poses.valid.to(self.device).reshape(n_poses).contiguous().view(torch.int8),
+            poses.position.reshape(n_poses, 3).contiguous(),
+            poses.quaternion.reshape(n_poses, 4).contiguous(),
+            poses.valid.reshape(n_poses).contiguous().view(torch.int8),
             starts.contiguous(),
             group,
             n_poses * group,
@@ -232,6 +233,10 @@ class GpuRefiner(Refiner):
         import torch
 
         return torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
+
+    def poses(self, target: Pose | TensorPose) -> TensorPose:
+        """Poses on the device."""
+        return target.to(self.device) if isinstance(target, TensorPose) else TensorPose.of_pose(target, self.device)
 
     def tensor(self, values: Array) -> torch.Tensor:
         """Numbers as a float64 tensor on the device."""
