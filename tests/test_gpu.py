@@ -51,23 +51,29 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from hybrid_ik.kernels.gpu import load_kernels
 from hybrid_ik.robot import Robot
-numbers, integers = "*fp64", "*i32"
+
+INTEGERS = "rows", "n_open", "info", "best_info", "open_rows", "n_left"
+NUMBERS = "first", "count", "group", "row_stride"
+FIXED = {"SINGLE_FIRST": True, "BLOCK": 32, "DOF": 7}
+
+def code(kernel):
+    types = {name: "*fp64" for name in kernel.arg_names}
+    given = {"valid": "*i8", **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(NUMBERS, "i32"),
+             **dict.fromkeys(FIXED, "constexpr")}
+    types = {name: given.get(name, kind) for name, kind in types.items()}
+    source = ASTSource(kernel, types, {name: value for name, value in FIXED.items() if name in types})
+    options = {"num_warps": 1, "enable_fp_fusion": True}
+    return compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm
+
 kernels = load_kernels(Robot("panda").chain)
-types = {name: numbers for name in kernels.refine.arg_names} | {
-    "valid": "*i8", "rows": integers, "n_open": integers, "info": integers,
-    **dict.fromkeys(["first", "count", "group", "row_stride"], "i32"),
-    **dict.fromkeys(["SINGLE_FIRST", "BLOCK"], "constexpr"),
-}
-code = compile(
-    ASTSource(kernels.refine, types, {"SINGLE_FIRST": True, "BLOCK": 32}),
-    target=GPUTarget("cuda", 90, 32), options={"num_warps": 1, "enable_fp_fusion": True},
-)
-assert code.asm["cubin"] and "rsqrt.approx" in code.asm["ptx"] and "bar.sync" not in code.asm["ptx"]
+refine, choose = code(kernels.refine), code(kernels.choose)
+assert refine["cubin"] and choose["cubin"]
+assert "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]
 """
 
 
 @needs_triton
-def test_the_kernel_compiles_for_a_gpu_that_is_not_here():
+def test_the_kernels_compile_for_a_gpu_that_is_not_here():
     _run("-c", COMPILE, interpret="0")
 
 

@@ -160,14 +160,15 @@ def choose(
     weight = tl.load(options + O_WEIGHT)
     status = tl.load(best_info + N_INFO * row + I_STATUS, mask=active, other=CONVERGED)
     least = missed_squared(best_errors, row, active, weight)
-    winner = lane * 0 - 1
-    for j in range(count):
+    winner, j = lane * 0 - 1, count * 0
+    while j < count:  # the interpreters of old Tritons take no range of a number that they are given
         at = lane * count + j
         its_status = tl.load(info + N_INFO * at + I_STATUS, mask=active, other=INVALID_INPUT)
         missed = missed_squared(errors, at, active, weight)
         wins = better(its_status, missed, status, least)
         status, least = tl.where(wins, its_status, status), tl.where(wins, missed, least)
         winner = tl.where(wins, at, winner)
+        j += 1
     found = active & (winner >= 0)
     for i in tl.static_range(DOF):
         x = tl.load(q + DOF * winner + i, mask=found, other=0.0)
