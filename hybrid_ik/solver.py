@@ -169,7 +169,8 @@ class HybridSolver:
         if best.success if not pose.shape else best.success.all():
             return best
         flat, best = pose.reshape(pose.valid.size), best.reshape(pose.valid.size)
-        beyond = self._beyond_reach(flat)
+        beyond, failed = np.zeros(len(flat), bool), ~best.success & flat.valid
+        beyond[failed] = self._beyond_reach(flat[failed])
         for tried, n in pairwise(rounds):
             if not (lacking := ~best.success & flat.valid & ~beyond).any():
                 break
