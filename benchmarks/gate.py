@@ -98,8 +98,11 @@ def _each(work: list[Callable[[], Any]], parts: int = 1) -> float:
 def losses(now: dict[str, float], before: dict[str, float]) -> list[str]:
     """A line for each quantity that has become slower by more than is allowed, or that has no counterpart."""
     lines = [f"{name}: there is no such quantity in the baseline; --update" for name in now if name not in before]
-    for name in now.keys() & before.keys():
-        if now[name] > (1 + ALLOWED) * before[name]:
+    lines += [
+        f"{name}: it is in the baseline, and is not measured any more; --update" for name in before if name not in now
+    ]
+    for name in now:
+        if name in before and now[name] > (1 + ALLOWED) * before[name]:
             lines.append(
                 f"{name}: {now[name]:.4g} twins, {before[name]:.4g} before: {now[name] / before[name] - 1:+.0%}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def test_the_gate_closes_on_a_loss_of_more_than_fifteen_percent():
     before = {"a": 2.0, "b": 100.0}
     assert gate.losses({"a": 2.2, "b": 90.0}, before) == []
     assert gate.losses({"a": 2.4, "b": 90.0}, before) == ["a: 2.4 twins, 2 before: +20%"]
-    assert "no such quantity" in gate.losses({"c": 1.0}, before)[0]
+    assert "no such quantity" in gate.losses({**before, "c": 1.0}, before)[0]
+    assert "not measured any more" in gate.losses({"a": 2.0}, before)[0]
 
 
 def test_the_gate_measures_what_the_baseline_holds(tmp_path):
@@ -31,6 +33,17 @@ def test_the_gate_measures_what_the_baseline_holds(tmp_path):
     measured = json.loads(baseline.read_text())["ratios"]
     assert set(measured) == set(json.loads(gate.BASELINE.read_text())["ratios"])
     assert all(ratio > 0 for ratio in measured.values())
+
+
+def test_the_gate_ends_with_a_status(tmp_path):
+    baseline = tmp_path / "baseline.json"
+    words = ["--rounds", "1", "--gate", "--baseline", str(baseline)]
+    for ratio, status in ((1e9, 0), (1e-9, 1)):
+        ratios = dict.fromkeys(json.loads(gate.BASELINE.read_text())["ratios"], ratio)
+        baseline.write_text(json.dumps({"ratios": ratios}))
+        script = str(Path(gate.__file__))
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=120)
+        assert done.returncode == status, done.stdout + done.stderr
 
 
 def test_the_twin_does_what_it_did():
