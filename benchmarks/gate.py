@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ import numpy as np
 import tyro
 from numba import njit
 from problems import make_problems
-from record import cores, print_table, record, restart_in_one_thread, write_json
+from record import cores, print_table, record, restart_in_one_thread, timed, write_json
 
 from hybrid_ik.robot import Robot
 from hybrid_ik.solver import HybridSolver
@@ -89,10 +88,7 @@ def ratios(robot: Robot, rounds: int) -> dict[str, float]:
 
 
 def _each(work: list[Callable[[], Any]], parts: int = 1) -> float:
-    start = time.perf_counter()
-    for call in work:
-        call()
-    return (time.perf_counter() - start) / len(work) / parts
+    return sum(timed(call)[0] for call in work) / len(work) / parts
 
 
 def losses(now: dict[str, float], before: dict[str, float]) -> list[str]:

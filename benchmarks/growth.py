@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ import numpy as np
 import tyro
 from plots import new_figure, save_figure
 from problems import make_problems
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import forward_kinematics
@@ -189,12 +188,7 @@ def memory(robot: Robot, options: Options) -> dict[str, Any]:
 
 
 def _median(work: list[Callable[[], Any]]) -> float:
-    seconds = []
-    for call in work:
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+    return float(np.median([timed(call)[0] for call in work]))
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
@@ -205,7 +199,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     axes = figure.subplots(1, 4)
     batch, joints, answers, threads = (results[key] for key in ("batch", "joints", "answers", "threads"))
     axes[0].loglog([row["poses"] for row in batch], [row["us a pose"] for row in batch], "o-")
-    axes[0].set(xlabel="poses in a call", ylabel="us a pose", title="one answer each, one thread")
+    axes[0].set(xlabel="poses in an array", ylabel="us a pose", title="one answer each, one thread")
     least, most = ([row[key] for row in joints] for key in ("least", "most"))
     axes[1].fill_between([row["joints"] for row in joints], least, most, alpha=0.3)
     axes[1].plot([row["joints"] for row in joints], [row["us a pose"] for row in joints], "o-")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ import numpy as np
 import tyro
 from metrics import EXACT, distinct, judge
 from problems import STREAM, make_problems, uniform_joints
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
 
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
@@ -101,7 +100,7 @@ def batch(robot: Robot, options: Options) -> list[Line]:
     with cores(options.threads):  # for both: a process that is moved between cores is slow at first
         for _ in range(1 if options.quick else 25):
             for n_threads, solver in solvers.items():
-                seconds, result = _seconds(partial(solver.solve, poses))
+                seconds, result = timed(partial(solver.solve, poses))
                 rates[n_threads].append(n / seconds)
     one, many = np.median(rates[1]), np.median(rates[options.threads])
     verdict = judge(robot, poses, result.q)
@@ -123,7 +122,7 @@ def thousand(robot: Robot, options: Options) -> list[Line]:
     with cores(options.threads):
         for name, sampler, at_most in (("auto", "auto", 8.0), ("network", "meanflow", None)):
             solver = HybridSolver(robot, sampler=sampler, n_threads=options.threads)
-            seconds = [_seconds(lambda solver=solver: solver.solve(poses))[0] for _ in range(9)]
+            seconds = [timed(lambda solver=solver: solver.solve(poses))[0] for _ in range(9)]
             title = f"{len(poses):,} poses, one answer each, {name}, {options.threads} threads"
             lines.append(Line(title, 1e3 * np.median(seconds), "ms", at_most=at_most))
     return lines
@@ -209,10 +208,10 @@ def start_up(robot: Robot, options: Options) -> list[Line]:
     torch = "import sys, hybrid_ik; hybrid_ik.HybridSolver('panda'); print(int('torch' in sys.modules))"
     _python(solve)  # fills the cache
     imports = [float(_python(clock)) for _ in range(repeats)]
-    first = [_seconds(lambda: _python(solve))[0] for _ in range(repeats)]
+    first = [timed(lambda: _python(solve))[0] for _ in range(repeats)]
     with TemporaryDirectory() as folder:
-        empty, further = (_seconds(partial(_python, NEW_ARM.format(dof=dof), folder))[0] for dof in (6, 7))
-    bare = [_seconds(lambda: _python("pass"))[0] for _ in range(repeats)]
+        empty, further = (timed(partial(_python, NEW_ARM.format(dof=dof), folder))[0] for dof in (6, 7))
+    bare = [timed(lambda: _python("pass"))[0] for _ in range(repeats)]
     return [
         Line("import hybrid_ik", np.median(imports), "s", at_most=0.2),
         Line("torch loaded by making a solver (1 = yes)", float(_python(torch)), "", at_most=0),
@@ -235,7 +234,7 @@ def data_stream(robot: Robot, options: Options) -> list[Line]:
     stream.next_batch(STREAM_BATCH)
     rates = []
     for _ in range(3 if options.quick else 100):
-        seconds, _ = _seconds(lambda: stream.next_batch(STREAM_BATCH))
+        seconds, _ = timed(lambda: stream.next_batch(STREAM_BATCH))
         rates.append(STREAM_BATCH / seconds)
     return [Line("training pairs, 1 thread", np.median(rates), "1/s", at_least=1e6)]
 
@@ -258,17 +257,10 @@ def _one_by_one(solver: HybridSolver, poses: Pose, near: Any = None, **options: 
     for i in [0, 1, 2, *range(len(poses))]:
         pose = poses[i]
         given = None if near is None else near[i]
-        start = time.perf_counter()
-        result = solver.solve(pose, near=given, **options)
-        seconds.append(time.perf_counter() - start)
+        elapsed, result = timed(partial(solver.solve, pose, near=given, **options))
+        seconds.append(elapsed)
         results.append(result)
     return np.array(seconds[3:]), results[3:]
-
-
-def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
 
 
 def _python(code: str, cache: str | None = None) -> str:

@@ -7,8 +7,8 @@ the same run. Then what a pose costs altogether, so that what is not steps is a 
 
 from __future__ import annotations
 
+import hashlib
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 from llvmlite import binding, ir
 from problems import make_problems
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
 from stepping import run_often, stepper
 
 from hybrid_ik.kernels import cpu, native
@@ -84,20 +84,20 @@ def instructions(robot: Robot, name: str) -> dict[str, int]:
 
 def peak(number: str, lanes: int) -> Callable[[], float]:
     """A function that measures once how many operations a second this core does at most, all of them multiply-adds."""
-    address = native.load_addresses(f"peak_{number}_{lanes}", lambda: _peak_code(number, lanes))["peak"]
+    code = _peak_code(number, lanes)
+    name = f"peak_{hashlib.sha256(code.encode()).hexdigest()[:16]}"
+    address = native.load_addresses(name, lambda: code)["peak"]
     w = np.full(3, 0.5, np.float32 if number == "float" else np.float64)
-    turns = 200_000  # with 2,000 it is 4 % less
 
     def once() -> float:
-        start = time.perf_counter()
-        run_often(address, w, turns // INNER)
-        return 2.0 * SUMS * lanes * (turns // INNER * INNER) / (time.perf_counter() - start)
+        seconds, _ = timed(partial(run_often, address, w, CALLS))
+        return 2.0 * SUMS * lanes * INNER * CALLS / seconds
 
     once()
     return once
 
 
-INNER = 100  # turns of the loop in a call
+INNER, CALLS = 100, 2000  # turns of the loop in a call, and calls: with a hundredth of them the peak is 4 % less
 
 
 def _peak_code(number: str, lanes: int) -> str:
@@ -231,12 +231,7 @@ OUTPUTS = np.empty((1, 7)), np.empty((1, 2)), np.empty((1, 5), "i4")
 
 
 def _least(work: Callable[[], Any], times: int) -> float:
-    least = np.inf
-    for _ in range(max(3, times)):
-        start = time.perf_counter()
-        work()
-        least = min(least, time.perf_counter() - start)
-    return float(least)
+    return min(timed(work)[0] for _ in range(max(3, times)))
 
 
 def main() -> None:

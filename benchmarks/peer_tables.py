@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tables import duration, heading, source
+from tables import duration, heading, line, source
 
 Result = dict[str, Any]
 
@@ -93,7 +93,7 @@ def _by_time(rows: list[Result]) -> list[Result]:
 
 
 def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return line(*cells)
 
 
 def _percent(share: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from peer_tables import PEER_TABLES
 from record import RESULTS
 from speed_tables import SPEED_TABLES
-from tables import duration, heading, source
+from tables import duration, heading, line, source
 
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.resources import asset_path
@@ -42,7 +42,7 @@ def compare_table(result: dict[str, Any]) -> str:
             f"{many['distinct_mean']:.3g}",
             duration(many["seconds"]["median"]),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(line(*cells))
     return "\n".join([*lines, "", source(result)])
 
 
@@ -68,7 +68,7 @@ def coverage_table(result: dict[str, Any]) -> str:
             " / ".join(f"{share:.2f}" for share in steps),
             " / ".join(duration(1e-3 * ms) if ms else "-" for ms in times) if row["name"] != "perfect" else "",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(line(*cells))
     oracle = coverage["oracle"]
     note = (
         f"{coverage['n_poses']} poses, network and refiner included in the times. The whole set of a pose is known as "
@@ -156,7 +156,7 @@ def ablation_table(result: dict[str, Any]) -> str:
             f"{measures['mmd']['samples']:.3f}",
             f"{row['start_us']:.2g}" if row["start_us"] else "",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(line(*cells))
     options = result["options"]
     labels = [f"`{row['name']}`: {row['label']}." for row in result["rows"] if "label" in row]
     note = f"{options['minutes']:g} minutes of one core for each, {options['poses']} poses. {source(result)}"
@@ -197,7 +197,7 @@ def hard_table(result: dict[str, Any]) -> str:
             over = [times[row["starts"]]["over_random"].get(goal) for goal in ("4", "8", "16", "64")]
             cells = [name, row["starts"], f"{100 * row['usable']:.0f} %", f"{row['distinct']:.2f}"]
             cells += [f"{100 * row['known_share']:.0f} %", *("-" if x is None else f"x {x:.2f}" for x in over)]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(line(*cells))
     note = f"{result['poses']} poses; distinct: {result['apart']} apart; times over those of random starts."
     return "\n".join([*lines, "", f"{note} {source(result)}"])
 

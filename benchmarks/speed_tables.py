@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tables import heading, source
+from tables import heading, line, source
 
 
 def promises_table(result: dict[str, Any]) -> str:
@@ -13,7 +13,7 @@ def promises_table(result: dict[str, Any]) -> str:
     lines = heading("measure", "value", "unit", "goal", "met")
     for row in result["measures"]:
         value = "-" if row["value"] is None else _number(row["value"])
-        lines.append(f"| {row['measure']} | {value} | {row['unit']} | {row['goal']} | {row['met']} |")
+        lines.append(line(row["measure"], value, row["unit"], row["goal"], row["met"]))
     return "\n".join([*lines, "", source(result)])
 
 
@@ -34,7 +34,7 @@ def steps_table(result: dict[str, Any]) -> str:
             f"{row['peak GFLOP/s']:.0f}",
             f"{100 * row['share of peak']:.0f} %",
         ]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        lines.append(line(*cells))
     return "\n".join([*lines, "", source(result)])
 
 
@@ -43,9 +43,7 @@ def instructions_table(result: dict[str, Any]) -> str:
     kinds = list(result["steps"][0]["instructions"])
     lines = heading("vector instructions of a step in", *kinds)
     for row in result["steps"]:
-        lines.append(
-            f"| {row['precision']} precision | {' | '.join(str(row['instructions'][kind]) for kind in kinds)} |"
-        )
+        lines.append(line(f"{row['precision']} precision", *(row["instructions"][kind] for kind in kinds)))
     return "\n".join(lines)
 
 
@@ -54,14 +52,14 @@ def batch_table(result: dict[str, Any]) -> str:
     lines = heading("a pose of a batch", "how often", "us")
     for row in result["batch"]:
         often = "" if row["number"] is None else f"{row['number']:.1f}"
-        lines.append(f"| {row['part']} | {often} | {row['us']:.3f} |")
+        lines.append(line(row["part"], often, f"{row['us']:.3f}"))
     return "\n".join(lines)
 
 
 def layers_table(result: dict[str, Any]) -> str:
     """What one pose costs, layer by layer."""
     lines = heading("one pose", "us")
-    lines += [f"| {row['layer']} | {row['us']:.2f} |" for row in result["layers"]]
+    lines += [line(row["layer"], f"{row['us']:.2f}") for row in result["layers"]]
     return "\n".join(lines)
 
 
@@ -74,16 +72,15 @@ def memory_table(result: dict[str, Any]) -> str:
             f"{row['MB of the result']:.0f} MB",
             f"{100 * row['success']:.6g} %",
         ]
-        lines.append(f"| {row['poses']:,} | {' | '.join(cells)} |")
+        lines.append(line(f"{row['poses']:,}", *cells))
     return "\n".join([*lines, "", source(result)])
 
 
 def threads_table(result: dict[str, Any]) -> str:
     """What further threads bring."""
     lines = heading("threads", "us a pose", "times as fast")
-    lines += [
-        f"| {row['threads']} | {row['us a pose']:.3f} | {row['times as fast']:.2f} |" for row in result["threads"]
-    ]
+    for row in result["threads"]:
+        lines.append(line(row["threads"], f"{row['us a pose']:.3f}", f"{row['times as fast']:.2f}"))
     return "\n".join(lines)
 
 

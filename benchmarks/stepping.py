@@ -1,14 +1,15 @@
-"""An arm's recorded steps, run over and over in compiled code: what gate and limit measure."""
+"""An arm's recorded steps, run over and over in compiled code: what `limit` measures."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 from numba import njit
+from record import timed
 
 from hybrid_ik.kernels.cpu import COARSE_LANES, FINE_LANES, load_kernel
 from hybrid_ik.kernels.entries import run_lanes
@@ -34,10 +35,8 @@ def stepper(robot: Robot, single: bool) -> Callable[[], float]:
     run_often(address, next(places), 1)
 
     def step() -> float:
-        w = next(places)
-        start = time.perf_counter()
-        run_often(address, w, STEPS_AT_ONCE)
-        return (time.perf_counter() - start) / STEPS_AT_ONCE / lanes
+        seconds, _ = timed(partial(run_often, address, next(places), STEPS_AT_ONCE))
+        return seconds / STEPS_AT_ONCE / lanes
 
     return step
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 
+def line(*cells: object) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def heading(*names: str) -> list[str]:
     """The first two lines of a table, numbers flush right."""
-    return [f"| {' | '.join(names)} |", "|---" + "|--:" * (len(names) - 1) + "|"]
+    return [line(*names), "|---" + "|--:" * (len(names) - 1) + "|"]
 
 
 def source(result: dict[str, Any]) -> str:

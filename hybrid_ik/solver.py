@@ -127,7 +127,8 @@ class HybridSolver:
         if not isinstance(pose, TensorPose):
             pose = Pose.as_pose(pose)
         if near is not None:
-            near = as_tensor("near", near, self.robot.dof, "cpu").numpy() if is_tensor(near) else near
+            if not isinstance(near, np.ndarray) and is_tensor(near):
+                near = as_tensor("near", near, self.robot.dof, "cpu").numpy()
             near = _checked_near(near, self.robot, pose.shape)
         if n_seeds is not None:
             _check_count("n_seeds", n_seeds)

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 import torch
-from models import HINGES, arm
+from models import GANTRY, arm
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hybrid_ik.errors import InvalidInputError
@@ -33,13 +33,6 @@ DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRE
 BLOCK = 128
 
 SIX = arm(*(f"<joint name='j{i}' axis='{axis}' range='-2 2'/>" for i, axis in enumerate(["0 0 1", "0 1 0"] * 3)))
-GANTRY = arm(
-    "<joint name='x' type='slide' axis='1 0 0' range='-1 1'/>",
-    "<joint name='y' type='slide' axis='0 1 0' range='-.5 .5' ref='.1'/>",
-    HINGES[0],
-    "<joint name='turntable' axis='0 0 1'/>",  # unlimited
-    HINGES[2],
-)
 
 
 @pytest.fixture(scope="module")

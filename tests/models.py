@@ -21,6 +21,14 @@ def arm(*joints: str, rest: str = "") -> str:
 
 HINGES = tuple(f"<joint name='j{i}' axis='{i} 1 .5' range='-2 2'/>" for i in range(3))
 
+GANTRY = arm(
+    "<joint name='x' type='slide' axis='1 0 0' range='-1 1'/>",
+    "<joint name='y' type='slide' axis='0 1 0' range='-.5 .5' ref='.1'/>",
+    HINGES[0],
+    "<joint name='turntable' axis='0 0 1'/>",  # unlimited
+    HINGES[2],
+)
+
 ARMS = {
     "slides": arm(
         "<joint name='x' type='slide' axis='1 0 0' range='-1 1'/>",

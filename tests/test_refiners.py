@@ -7,7 +7,7 @@ import dataclasses
 import mujoco
 import numpy as np
 import pytest
-from models import HINGES, arm
+from models import GANTRY
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hybrid_ik.errors import InvalidInputError
@@ -19,13 +19,6 @@ from hybrid_ik.refiners.mujoco import MujocoRefiner
 from hybrid_ik.result import IKResult, Status
 from hybrid_ik.robot import Robot
 
-GANTRY = arm(
-    "<joint name='x' type='slide' axis='1 0 0' range='-1 1'/>",
-    "<joint name='y' type='slide' axis='0 1 0' range='-.5 .5' ref='.1'/>",
-    HINGES[0],
-    "<joint name='turntable' axis='0 0 1'/>",  # unlimited
-    HINGES[2],
-)
 LONG = LMConfig(max_iterations=100)
 
 

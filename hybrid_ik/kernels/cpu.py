@@ -16,7 +16,10 @@ Array = NDArray[np.float64]
 COARSE_LANES, FINE_LANES = 16, 8
 
 PROGRAM = ("kinematics.py", *(f"kernels/{name}.py" for name in ("cpu", "native", "program", "simd")))
-LOOPS = ("result.py", *(f"kernels/{name}.py" for name in ("cpu", "drivers", "entries", "native", "pools", "program")))
+LOOPS = (
+    "result.py",
+    *(f"kernels/{name}.py" for name in ("cpu", "drivers", "entries", "native", "pools", "program", "quaternion")),
+)
 POSES, OPTIONS = "f8[:,::1], f8[:,::1], f8[::1], i8", "f8[::1], f8[::1], b1[::1]"
 SIGNATURES = {
     "solve_rows": f"i8, i8, f8[:,::1], {POSES}, f8[:,:,::1], {OPTIONS}, f8[:,::1], f8[:,::1], i4[:,::1]",

@@ -22,12 +22,13 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from hybrid_ik.kernels.entries import compiled, compiled_with, stack_array
+from hybrid_ik.kernels.simd import FAST
 from hybrid_ik.kernels.tools import LANES, TILE
 
 Floats = NDArray[Any]  # float32
 
 floats = stack_array(types.float32)
-FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}  # free to reorder and contract; NaN stays visible
+FASTMATH = set(FAST)
 
 # tanh(x) = x P(x^2) / Q(x^2), as in Eigen: within 2 units in the last place where |x| <= 7.9, beyond which it is 1.
 TANH_END = np.float32(7.90531110763549805)

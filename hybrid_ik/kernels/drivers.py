@@ -17,38 +17,26 @@ import numpy as np
 from hybrid_ik.kernels.cpu import COARSE_LANES, FINE_LANES
 from hybrid_ik.kernels.entries import compiled, inlined, run_lanes
 from hybrid_ik.kernels.pools import (
-    Pool,
     doubles,
     free_lane,
     free_later,
     integers,
+    pool_of,
     read,
     singles,
     works,
     write_all,
 )
-from hybrid_ik.kernels.program import Slots
+from hybrid_ik.kernels.program import Options, Slots
+from hybrid_ik.kernels.quaternion import rotation_of
 from hybrid_ik.result import Status
 
 CONVERGED, MAX_ITERATIONS, STALLED = int(Status.CONVERGED), int(Status.MAX_ITERATIONS), int(Status.STALLED)
 INVALID_INPUT = int(Status.INVALID_INPUT)
-STEPS, TARGET, TIP, WEIGHT, TOLERANCES, MAX_STEPS, ERRORS, WANTED = (
-    Slots.STEPS,
-    Slots.TARGET,
-    Slots.TIP,
-    Slots.WEIGHT,
-    Slots.POSITION_SQUARED,
-    Slots.MAX_STEPS,
-    Slots.ERRORS,
-    Slots.WANTED,
-)
-
-# Entries of `options`: as the slots from TIP to MAX_STEPS; then three weights of the posture, then three tolerances of
-# the coarse lanes, of which the first is 0 where there are none.
-O_WEIGHT, O_TOLERANCES = WEIGHT - TIP, TOLERANCES - TIP
-N_LIKE_SLOTS = O_POSTURE = MAX_STEPS + 1 - TIP
-O_COARSE = O_POSTURE + 3
-N_OPTIONS = O_COARSE + 3
+STEPS, TARGET, TIP, TOLERANCES = Slots.STEPS, Slots.TARGET, Slots.TIP, Slots.POSITION_SQUARED
+MAX_STEPS, ERRORS, WANTED = Slots.MAX_STEPS, Slots.ERRORS, Slots.WANTED
+O_WEIGHT, O_TOLERANCES, O_MAX_STEPS = Options.WEIGHT, Options.TOLERANCES, Options.MAX_STEPS
+N_LIKE_SLOTS, O_POSTURE, O_COARSE = Options.LIKE_SLOTS, Options.POSTURE, Options.COARSE
 
 # Columns of `info`: steps, status, the start and whether it was moved onto the limits, how many starts were tried.
 I_STEPS, I_STATUS, I_START, I_MOVED, I_TRIED = 0, 1, 2, 3, 4
@@ -57,6 +45,9 @@ I_STEPS, I_STATUS, I_START, I_MOVED, I_TRIED = 0, 1, 2, 3, 4
 # Between two looks at the list no more can come to wait than there are lanes.
 NEXT_ROW, N_WAITING, WAITING = 0, 1, 2
 QUEUE = WAITING + 4 * (COARSE_LANES + FINE_LANES)
+
+
+rotation = inlined(rotation_of)
 
 
 class Problem(NamedTuple):
@@ -115,22 +106,8 @@ def solve_rows(
     size = dof + WANTED + (dof + 3 if len(wanted) else 0)
     problem = Problem(dof, limits, position, quaternion, mount_tool, group, starts, options, valid)
     answers = Answers(q, errors, info)
-    coarse = Pool(
-        COARSE_LANES,
-        singles(size * COARSE_LANES),
-        integers(COARSE_LANES),
-        integers(COARSE_LANES),
-        integers(COARSE_LANES),
-        integers(COARSE_LANES),
-    )
-    fine = Pool(
-        FINE_LANES,
-        doubles(size * FINE_LANES),
-        integers(FINE_LANES),
-        integers(FINE_LANES),
-        integers(FINE_LANES),
-        integers(FINE_LANES),
-    )
+    coarse = pool_of(COARSE_LANES, singles(size * COARSE_LANES), integers(4 * COARSE_LANES))
+    fine = pool_of(FINE_LANES, doubles(size * FINE_LANES), integers(4 * FINE_LANES))
     queue = integers(QUEUE)
     q[:], errors[:], info[:], queue[:] = np.nan, np.nan, 0, 0
     info[:, I_STATUS] = INVALID_INPUT
@@ -183,7 +160,7 @@ def start_coarse(coarse, problem):
     """Gives the coarse lanes their own tolerances; they stop one step early, for the fine lanes judge the last one."""
     for i in range(3):
         write_all(coarse, problem.dof + TOLERANCES + i, problem.options[O_COARSE + i])
-    write_all(coarse, problem.dof + MAX_STEPS, problem.options[MAX_STEPS - TIP] - 1.0)
+    write_all(coarse, problem.dof + MAX_STEPS, problem.options[O_MAX_STEPS] - 1.0)
 
 
 @inlined
@@ -270,18 +247,13 @@ def place_target(pool, lane, problem, row):
         problem.position[row // problem.group],
         problem.quaternion[row // problem.group],
     )
-    w, x, y, z = quaternion[0], quaternion[1], quaternion[2], quaternion[3]
-    R = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
+    r = rotation(quaternion[0], quaternion[1], quaternion[2], quaternion[3])
     out, lanes = pool.w, pool.lanes
     place = lane + lanes * (problem.dof + TARGET)
     for j in range(3):
-        R0 = R[0][0] * at[12 + j] + R[0][1] * at[15 + j] + R[0][2] * at[18 + j]
-        R1 = R[1][0] * at[12 + j] + R[1][1] * at[15 + j] + R[1][2] * at[18 + j]
-        R2 = R[2][0] * at[12 + j] + R[2][1] * at[15 + j] + R[2][2] * at[18 + j]
+        R0 = r[0] * at[12 + j] + r[1] * at[15 + j] + r[2] * at[18 + j]
+        R1 = r[3] * at[12 + j] + r[4] * at[15 + j] + r[5] * at[18 + j]
+        R2 = r[6] * at[12 + j] + r[7] * at[15 + j] + r[8] * at[18 + j]
         for i in range(3):
             out[place + lanes * (3 * i + j)] = at[3 * i] * R0 + at[3 * i + 1] * R1 + at[3 * i + 2] * R2
         out[place + lanes * (9 + j)] = at[3 * j] * p[0] + at[3 * j + 1] * p[1] + at[3 * j + 2] * p[2] + at[9 + j]
@@ -314,7 +286,7 @@ def hand_over(coarse, lane, fine, to, problem):
             x = np.float64(read(coarse, i, lane))
             fine.w[to + FINE_LANES * i] = min(max(x, problem.limits[0, i]), problem.limits[1, i])
         if not (within or moves):
-            fine.resting[to], steps = 1 + int(steps), problem.options[MAX_STEPS - TIP]
+            fine.resting[to], steps = 1 + int(steps), problem.options[O_MAX_STEPS]
         fine.w[to + FINE_LANES * (problem.dof + STEPS)] = steps
     place_target(fine, to, problem, row)
 

@@ -34,7 +34,11 @@ from hybrid_ik.kernels.program import (
     record_step,
 )
 
-SOURCES = ("kinematics.py", "result.py", *(f"kernels/{name}.py" for name in ("gpu", "gpu_loops", "program")))
+SOURCES = (
+    "kinematics.py",
+    "result.py",
+    *(f"kernels/{name}.py" for name in ("gpu", "gpu_loops", "program", "quaternion")),
+)
 TYPES = {"single": "tl.float32", "double": "tl.float64"}
 
 # As LLVM's forms of them in `simd`, where they say what becomes of NaN.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hybrid_ik.kernels.program import Slots
+from hybrid_ik.kernels.program import Options
+from hybrid_ik.kernels.quaternion import rotation_of
 from hybrid_ik.result import Status
 
 if TYPE_CHECKING:
@@ -20,11 +21,8 @@ INVALID_INPUT = int(Status.INVALID_INPUT)
 # Columns of `info`: steps, status, whether the start was moved onto the limits.
 I_STEPS, I_STATUS, I_MOVED, N_INFO = 0, 1, 2, 3
 
-# Entries of `options`: as the slots from TIP to MAX_STEPS, then three weights of the posture, then three tolerances of
-# the steps in single precision; see `drivers`.
-O_WEIGHT, O_DAMPING = Slots.WEIGHT - Slots.TIP, Slots.DAMPING - Slots.TIP
-O_LIMITS, O_POSTURE = Slots.POSITION_SQUARED - Slots.TIP, Slots.MAX_STEPS + 1 - Slots.TIP
-O_COARSE = O_POSTURE + 3
+O_WEIGHT, O_DAMPING, O_LIMITS = Options.WEIGHT, Options.DAMPING, Options.TOLERANCES
+O_POSTURE, O_COARSE = Options.POSTURE, Options.COARSE
 
 CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}
 
@@ -43,21 +41,6 @@ def read_pose(position, quaternion, pose, usable):
         tl.load(quaternion + 4 * pose + 3, mask=usable, other=0.0),
     )
     return x, y, z, qw, qx, qy, qz
-
-
-def rotation_of(w, x, y, z):
-    """Rotation matrix of a unit quaternion, by rows."""
-    return (
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    )
 
 
 def multiply_row(a, b, c, B):

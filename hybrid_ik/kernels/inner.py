@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.encoding import TINY
-from hybrid_ik.kernels.entries import compiled
+from hybrid_ik.kernels.entries import compiled, inlined
+from hybrid_ik.kernels.quaternion import rotation_of
 
 Array = NDArray[np.float64]
+rotation = inlined(rotation_of)
 
 
 @compiled
@@ -53,17 +55,12 @@ def encode_poses(
 
 @compiled
 def _take_off(p: Array, q: Array, at: Array, out: Array) -> None:
-    w, x, y, z = q[0], q[1], q[2], q[3]
-    R = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
+    R = rotation(q[0], q[1], q[2], q[3])
     for i in range(3):
         a, b, c = at[3 * i], at[3 * i + 1], at[3 * i + 2]
-        r0 = a * R[0][0] + b * R[1][0] + c * R[2][0]
-        r1 = a * R[0][1] + b * R[1][1] + c * R[2][1]
-        r2 = a * R[0][2] + b * R[1][2] + c * R[2][2]
+        r0 = a * R[0] + b * R[3] + c * R[6]
+        r1 = a * R[1] + b * R[4] + c * R[7]
+        r2 = a * R[2] + b * R[5] + c * R[8]
         out[i] = a * p[0] + b * p[1] + c * p[2] + r0 * at[21] + r1 * at[22] + r2 * at[23] + at[9 + i]
         for j in range(3):
             out[3 + 3 * i + j] = r0 * at[12 + j] + r1 * at[15 + j] + r2 * at[18 + j]

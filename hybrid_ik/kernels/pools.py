@@ -27,6 +27,12 @@ class Pool(NamedTuple):
 
 
 @inlined
+def pool_of(lanes, w, table):
+    """A pool of a workspace, and of a table with four numbers for each lane."""
+    return Pool(lanes, w, table[:lanes], table[lanes : 2 * lanes], table[2 * lanes : 3 * lanes], table[3 * lanes :])
+
+
+@inlined
 def write_all(pool, slot, value):
     """Writes a number into a slot of all lanes."""
     for lane in range(pool.lanes):

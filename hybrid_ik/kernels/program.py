@@ -253,6 +253,17 @@ class Slots:
     WANTED = 25  # joints of the posture; after them squared weight, share, steps in which the share counts
 
 
+class Options:
+    """Entries of the options that loops are given: like the slots from the tip on, then what the steps do not know."""
+
+    WEIGHT, DAMPING = Slots.WEIGHT - Slots.TIP, Slots.DAMPING - Slots.TIP
+    TOLERANCES = Slots.POSITION_SQUARED - Slots.TIP
+    MAX_STEPS = Slots.MAX_STEPS - Slots.TIP
+    LIKE_SLOTS = MAX_STEPS + 1  # how many
+    POSTURE = LIKE_SLOTS  # squared weight, share, steps in which the share counts
+    COARSE = POSTURE + 3  # tolerances of the steps in single precision; the first is 0 where there are none
+
+
 def record_step(chain: Chain, with_posture: bool, precision: Precision) -> Recording:
     """One step of a search and whether it was the last, of and into the workspace that `Slots` describes.
 

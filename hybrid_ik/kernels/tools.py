@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hybrid_ik.kernels.native import load_functions, source_hash
 
 Array = NDArray[np.float64]
-SOURCES = ("decoder", "distinct", "entries", "inner", "native", "outer", "tools")
+SOURCES = ("decoder", "distinct", "entries", "inner", "native", "outer", "quaternion", "simd", "tools")
 SIGNATURES = {
     "pick_distinct": "f8[:,:,::1], b1[:,::1], f8[:,::1], f8, f8[::1], b1, i8[:,::1]",
     "encode_poses": "f8[:,::1], f8[:,::1], b1[::1], f8[::1], f8, b1, b1, f8[:,::1], f4[:,::1]",

@@ -22,7 +22,7 @@ from hybrid_ik.kernels.gpu_loops import CONVERGED, I_MOVED, I_STATUS, I_STEPS, I
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner
 from hybrid_ik.refiners.lanes import OTHERS, kernel_options, one_table, patient_config
-from hybrid_ik.result import IKResult
+from hybrid_ik.result import IKResult, result_as_arrays
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 
 if TYPE_CHECKING:
@@ -295,9 +295,9 @@ def _result(found: _Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult
     """Results of this shape: tensors on the device, or numpy's."""
     import torch
 
-    q, errors, info = found if as_tensors else (tensor.cpu() for tensor in found)
+    q, errors, info = found
     status = info[:, I_STATUS]
-    fields = {
+    fields: dict[str, Any] = {
         "q": q.reshape(*shape, q.shape[-1]),
         "success": (status == CONVERGED).reshape(shape),
         "status": status.to(torch.int8).reshape(shape),
@@ -306,7 +306,7 @@ def _result(found: _Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult
         "iterations": info[:, I_STEPS].reshape(shape),
         "start_clipped": info[:, I_MOVED].bool().reshape(shape),
     }
-    return IKResult(**(fields if as_tensors else {name: value.numpy()[()] for name, value in fields.items()}))
+    return IKResult(**fields) if as_tensors else result_as_arrays(IKResult(**fields))
 
 
 def _usable_device(device: Any) -> torch.device:

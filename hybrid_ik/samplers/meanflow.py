@@ -100,10 +100,8 @@ class MeanFlowSampler:
         position = np.ascontiguousarray(pose.position).reshape(m, 3)
         quaternion = np.ascontiguousarray(pose.quaternion).reshape(m, 4)
         valid = np.ascontiguousarray(pose.valid).reshape(m)
-        kinds = chain.kinds[0] == "slide", chain.kinds[-1] == "hinge"
-        load_tools()["encode_poses"](
-            position, quaternion, valid, chain.mount_and_tool, chain.reach, *kinds, poses, features
-        )
+        arm = chain.mount_and_tool, chain.reach, *self._outer
+        load_tools()["encode_poses"](position, quaternion, valid, *arm, poses, features)
         return poses, features[:, None]
 
     def _complete(self, q: Array, targets: Array, n: int) -> None:
@@ -111,12 +109,16 @@ class MeanFlowSampler:
         rows = q.reshape(-1, self.chain.dof)
         poses = np.empty((len(rows), 12))
         load_kernel(self.chain).forward_rows(rows, poses)
-        slide, turns = self.chain.kinds[0] == "slide", self.chain.kinds[-1] == "hinge"
         poses = poses.reshape(*q.shape[:2], 12)
         inside = np.empty(q.shape[:2], bool)
         limits = self.chain.sample_lower, self.chain.sample_upper
-        load_tools()["complete_starts"](q, poses, targets, *limits, slide, turns, inside)
+        load_tools()["complete_starts"](q, poses, targets, *limits, *self._outer, inside)
         load_tools()["use_spares"](q, inside, n)
+
+    @property
+    def _outer(self) -> tuple[bool, bool]:
+        """Whether the first joint slides, and whether the last one turns."""
+        return self.chain.kinds[0] == "slide", self.chain.kinds[-1] == "hinge"
 
     def _n_spares(self, n: int) -> int:
         return -(-n // GROUP) if self._encoder.encoding == "invariant" else 0
