@@ -4,7 +4,8 @@ Seconds say nothing on another machine, or on this one an hour later. So everyth
 that runs beside it in the same process: a fixed loop of scalar operations, each waiting for the one before. It is no
 part of the toolkit, so that no change of the toolkit changes it; a scalar form of our own programs would become faster
 with them, and hide what they lost. All take turns, many times, and the least of each counts: what a busy neighbour does
-to them is then mostly gone.
+to them is then mostly gone. Steps alone are not watched: the same code takes up to a quarter longer in a process where
+it lies awkwardly in memory, which whole solves hardly show.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import tyro
 from numba import njit
 from problems import make_problems
 from record import cores, print_table, record, restart_in_one_thread, write_json
-from stepping import stepper
 
 from hybrid_ik.robot import Robot
 from hybrid_ik.solver import HybridSolver
@@ -73,8 +73,6 @@ def quantities(robot: Robot) -> dict[str, Callable[[], float]]:
         ),
         "16 answers, network": partial(_each, [partial(network.solve, pose, n_solutions=16) for pose in one]),
         "16 answers, random starts": partial(_each, [partial(uniform.solve, pose, n_solutions=16) for pose in one]),
-        "a step, single precision": stepper(robot, single=True),
-        "a step, double precision": stepper(robot, single=False),
     }
 
 

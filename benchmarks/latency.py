@@ -98,10 +98,10 @@ def batch(robot: Robot, options: Options) -> list[Line]:
     solvers = {n_threads: HybridSolver(robot, n_threads=n_threads) for n_threads in (1, options.threads)}
     before = _peak_megabytes()
     rates: dict[int, list[float]] = {n_threads: [] for n_threads in solvers}
-    for _ in range(1 if options.quick else 15):
-        for n_threads, solver in solvers.items():
-            with cores(n_threads):
-                seconds, result = _seconds(lambda solver=solver: solver.solve(poses))
+    with cores(options.threads):  # for both: a process that is moved between cores is slow at first
+        for _ in range(1 if options.quick else 25):
+            for n_threads, solver in solvers.items():
+                seconds, result = _seconds(partial(solver.solve, poses))
                 rates[n_threads].append(n / seconds)
     one, many = np.median(rates[1]), np.median(rates[options.threads])
     verdict = judge(robot, poses, result.q)

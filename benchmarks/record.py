@@ -20,7 +20,7 @@ from hybrid_ik.checkpoint import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-PACKAGES = ("hybrid-ik", "mujoco", "numpy", "numba", "scipy", "dm_control", "torch", "onnxruntime")
+PACKAGES = ("hybrid-ik", "mujoco", "numpy", "numba", "scipy", "dm_control", "torch", "triton", "onnxruntime")
 
 
 def restart_in_one_thread() -> None:

@@ -12,9 +12,13 @@ def promises_table(result: dict[str, Any]) -> str:
     """What the toolkit promises, and what was measured."""
     lines = heading("measure", "value", "unit", "goal", "met")
     for row in result["measures"]:
-        value = "-" if row["value"] is None else f"{row['value']:,.4g}"
+        value = "-" if row["value"] is None else _number(row["value"])
         lines.append(f"| {row['measure']} | {value} | {row['unit']} | {row['goal']} | {row['met']} |")
     return "\n".join([*lines, "", source(result)])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def steps_table(result: dict[str, Any]) -> str:

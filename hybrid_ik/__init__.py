@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError, RobotError, RobotNotAvailableError
     from hybrid_ik.pose import Pose, pose_error
     from hybrid_ik.refiners.base import LMConfig, Refiner
+    from hybrid_ik.refiners.gpu import GpuRefiner
     from hybrid_ik.refiners.lanes import LaneRefiner
     from hybrid_ik.refiners.mujoco import MujocoRefiner, check_jacobian
     from hybrid_ik.result import IKResult, Status
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hybrid_ik.samplers.meanflow import MeanFlowSampler
     from hybrid_ik.samplers.uniform import UniformSampler
     from hybrid_ik.solver import HybridSolver
+    from hybrid_ik.tensor_pose import TensorPose
 
 __version__ = "0.1.0"
 
@@ -30,6 +32,7 @@ _HOME = {
     "Chain": "chain",
     "CheckpointError": "errors",
     "HybridIKError": "errors",
+    "GpuRefiner": "refiners.gpu",
     "HybridSolver": "solver",
     "IKResult": "result",
     "InvalidInputError": "errors",
@@ -45,6 +48,7 @@ _HOME = {
     "RobotNotAvailableError": "errors",
     "Sampler": "samplers.base",
     "Status": "result",
+    "TensorPose": "tensor_pose",
     "UniformSampler": "samplers.uniform",
     "check_jacobian": "refiners.mujoco",
     "pose_error": "pose",
@@ -53,6 +57,7 @@ _HOME = {
 __all__ = [
     "Chain",
     "CheckpointError",
+    "GpuRefiner",
     "HybridIKError",
     "HybridSolver",
     "IKResult",
@@ -69,6 +74,7 @@ __all__ = [
     "RobotNotAvailableError",
     "Sampler",
     "Status",
+    "TensorPose",
     "UniformSampler",
     "check_jacobian",
     "pose_error",

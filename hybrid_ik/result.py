@@ -40,7 +40,8 @@ _MESSAGES = {
 class IKResult:
     """Joint angles and how well they reach the target, over `(*batch, [n_solutions])`.
 
-    A single answer (shape `()`) holds numpy scalars, so `if result.success:` reads as it should.
+    A single answer (shape `()`) holds numpy scalars, so `if result.success:` reads as it should. Where poses came as
+    tensors, the fields are tensors of the same types.
     """
 
     q: NDArray[np.float64]
@@ -100,3 +101,15 @@ def concatenate(results: list[IKResult], axis: int = 0) -> IKResult:
     return IKResult(
         **{field.name: np.concatenate([getattr(r, field.name) for r in results], axis) for field in fields(IKResult)}
     )
+
+
+def result_as_tensors(result: IKResult, device: Any) -> IKResult:
+    """The same with torch tensors on a device in place of arrays."""
+    import torch
+
+    return result._map(lambda array: torch.as_tensor(array, device=device))
+
+
+def result_as_arrays(result: IKResult) -> IKResult:
+    """The same with arrays in place of tensors, and numpy's scalars for a single answer."""
+    return result._map(lambda tensor: tensor.cpu().numpy()[()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,13 +17,17 @@ from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig, Refiner, best_of
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.refiners.mujoco import MujocoRefiner
-from hybrid_ik.result import IKResult, Status, concatenate
+from hybrid_ik.result import IKResult, Status, concatenate, result_as_arrays, result_as_tensors
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.base import Sampler
 from hybrid_ik.samplers.lookup import LookupSampler
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
 from hybrid_ik.samplers.shipped import require_shipped_network, shipped_network
 from hybrid_ik.samplers.uniform import UniformSampler
+from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
+
+if TYPE_CHECKING:
+    from hybrid_ik.refiners.gpu import GpuRefiner
 
 Array = NDArray[np.float64]
 SamplerName = Literal["auto", "meanflow", "uniform", "lookup"]
@@ -50,11 +54,13 @@ class HybridSolver:
         config: steps, weights and tolerances; that of `refiner` if an object is given.
         seed: of the sampler. The same seed gives the same answers, however the poses are split into batches.
         n_threads: poses are dealt out to this many threads; the answers do not depend on it.
+        device: of torch, as "cuda": starts are refined there. One answer for each pose, without `near` and from random
+            starts, is found without a way through the host; all else passes through it between its parts.
 
     Raises:
         RobotError: the arm cannot be used.
         CheckpointError: `sampler="meanflow"`, and no shipped network is of this arm.
-        InvalidInputError: an unknown name.
+        InvalidInputError: an unknown name, or a device that cannot be used.
     """
 
     robot: Robot
@@ -72,13 +78,16 @@ class HybridSolver:
         config: LMConfig | None = None,
         seed: int = 0,
         n_threads: int = 1,
+        device: Any = None,
     ) -> None:
         plain = isinstance(robot, Robot) and tip is None and base is None
         self.robot = robot if plain else Robot(robot, tip=tip, base=base)
-        self.refiner = _make_refiner(refiner, self.robot, config or LMConfig(), n_threads)
+        self.refiner = _make_refiner(refiner, self.robot, config or LMConfig(), n_threads, device)
         self.sampler = _make_sampler(sampler, self.robot.chain, seed)
         narrow = UniformSampler(self.robot.chain, seed, narrow=True)
         self._one_sampler: Sampler = narrow if sampler in ("auto", "uniform") else self.sampler
+        self._device_refiner: Any = self.refiner if hasattr(self.refiner, "device") else None
+        self._tables: dict[int, Any] = {}
         chain = self.robot.chain
         endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
         self._period, self._goes_round = np.where(endless, 2 * np.pi, 0.0), bool(endless.any())
@@ -88,7 +97,7 @@ class HybridSolver:
 
     def solve(
         self,
-        pose: Pose | ArrayLike,
+        pose: Pose | TensorPose | ArrayLike,
         *,
         n_solutions: int | None = None,
         near: ArrayLike | None = None,
@@ -98,7 +107,7 @@ class HybridSolver:
         """Joints that put the tip on `pose`.
 
         Args:
-            pose: `T_base_tip`, one or a batch; or a homogeneous matrix.
+            pose: `T_base_tip`, one or a batch; or a homogeneous matrix. The results of a `TensorPose` are tensors.
             n_solutions: how many distinct answers; None for one, without an axis for it. They are spread over what
                 the arm can do, and come in the order of their distance from the joint limits, the farthest first;
                 with `near`, the nearest ones come, nearest first.
@@ -115,8 +124,10 @@ class HybridSolver:
         Raises:
             InvalidInputError: an argument of the wrong shape, kind or range.
         """
-        pose = Pose.as_pose(pose)
+        if not isinstance(pose, TensorPose):
+            pose = Pose.as_pose(pose)
         if near is not None:
+            near = as_tensor("near", near, self.robot.dof, "cpu").numpy() if is_tensor(near) else near
             near = _checked_near(near, self.robot, pose.shape)
         if n_seeds is not None:
             _check_count("n_seeds", n_seeds)
@@ -124,6 +135,13 @@ class HybridSolver:
             _check_count("n_solutions", n_solutions)
         if not 0 <= min_distance < np.inf:
             raise InvalidInputError(f"min_distance must be finite and not negative, got {min_distance}")
+        if n_solutions is None and near is None and self._device_refiner:
+            return self._solve_on_device(pose, n_seeds, self._device_refiner)
+        if isinstance(pose, TensorPose):
+            found = self.solve(
+                pose.to_host(), n_solutions=n_solutions, near=near, n_seeds=n_seeds, min_distance=min_distance
+            )
+            return result_as_tensors(found, pose.valid.device)
         if pose.valid.size <= CHUNK:
             return self._solve_chunk(pose, n_solutions, near, n_seeds, min_distance)
         flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
@@ -151,7 +169,8 @@ class HybridSolver:
         if best.success if not pose.shape else best.success.all():
             return best
         flat, best = pose.reshape(pose.valid.size), best.reshape(pose.valid.size)
-        beyond = self._beyond_reach(flat)
+        beyond, failed = np.zeros(len(flat), bool), ~best.success & flat.valid
+        beyond[failed] = self._beyond_reach(flat[failed])
         for tried, n in pairwise(rounds):
             if not (lacking := ~best.success & flat.valid & ~beyond).any():
                 break
@@ -164,6 +183,25 @@ class HybridSolver:
             best = best.with_rows(lost, self._closest(flat[lost], best[lost]))
         status = np.where(beyond, Status.BEYOND_REACH, best.status).astype(np.int8)
         return replace(best, status=status).reshape(*pose.shape)
+
+    def _solve_on_device(self, pose: Pose | TensorPose, n_seeds: int | None, refiner: GpuRefiner) -> IKResult:
+        """As `_solve_one`, but that rows which need no more work are passed over where they lie."""
+        poses = refiner.poses(pose)
+        q0 = self._device_starts(pose, n_seeds or ONE_ANSWER_ROUNDS[-1], refiner)
+        best = refiner.search(poses, q0)
+        best = refiner.closest(poses, best, q0)
+        beyond = poses.farther_than(self._span, refiner.p_base_first)
+        status: Any = best.status
+        best = replace(best, status=status.masked_fill(beyond, int(Status.BEYOND_REACH)))
+        return best if isinstance(pose, TensorPose) else result_as_arrays(best)
+
+    def _device_starts(self, pose: Pose | TensorPose, n: int, refiner: GpuRefiner) -> Any:
+        """Starts on the device, `(n, dof)` for all poses or `(*batch, n, dof)`."""
+        if isinstance(self._one_sampler, UniformSampler):
+            if n not in self._tables:
+                self._tables[n] = refiner.tensor(self._one_sampler.table(n))
+            return self._tables[n]
+        return refiner.tensor(self._one_sampler.sample(pose.to_host() if isinstance(pose, TensorPose) else pose, n))
 
     def _closest(self, pose: Pose, found: IKResult) -> IKResult:
         return self.refiner.closest(pose, found, self._one_sampler.sample(pose, ONE_ANSWER_ROUNDS[0]))
@@ -259,7 +297,15 @@ def _span(chain: Chain) -> float:
     return float("inf") if endless.any() else chain.reach + float(np.linalg.norm(chain.T_last_tip[:3, 3]))
 
 
-def _make_refiner(refiner: Refiner | str | None, robot: Robot, config: LMConfig, n_threads: int) -> Refiner:
+def _make_refiner(
+    refiner: Refiner | str | None, robot: Robot, config: LMConfig, n_threads: int, device: Any
+) -> Refiner:
+    if device is not None:
+        if refiner not in (None, "lanes"):
+            raise InvalidInputError(f"device={device!r}: expected refiner='lanes' or None beside it, got {refiner!r}")
+        from hybrid_ik.refiners.gpu import GpuRefiner  # its programs take 15 ms to be imported
+
+        return GpuRefiner(robot.chain, config if refiner else replace(config, max_iterations=0), device)
     if isinstance(refiner, Refiner):
         return refiner
     if refiner is None:

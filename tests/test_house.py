@@ -25,6 +25,7 @@ FLOORS = {
     "resources": 2,
     "chain": 3,
     "result": 3,
+    "tensor_pose": 3,
     "loading": 3,
     "arm": 4,
     "encoding": 4,

@@ -39,10 +39,14 @@ class UniformSampler:
 
     def sample(self, pose: Pose, n: int) -> Array:
         """The first `n` starts, broadcast over a batch (read-only): `(*batch, n, dof)`; see `Sampler.sample`."""
+        starts = self.table(n)
+        return np.broadcast_to(starts, (*pose.shape, n, self.chain.dof)) if pose.shape else starts.copy()
+
+    def table(self, n: int) -> Array:
+        """The first `n` starts, `(n, dof)`."""
         if check_count(n) > len(self._starts):
             self._starts = self._make(n)
-        starts = self._starts[:n]
-        return np.broadcast_to(starts, (*pose.shape, n, self.chain.dof)) if pose.shape else starts.copy()
+        return self._starts[:n]
 
     def _make(self, n: int) -> Array:
         rng, blocks, dof = np.random.default_rng(self.seed), -(-n // BLOCK), self.chain.dof

@@ -1,0 +1,204 @@
+"""What the GPU kernels of every arm share. Nothing here runs as Python: `gpu` copies these functions into the module
+that it writes for an arm, where Triton compiles them.
+
+A lane is one number of a block; blocks are numbered along one axis, and lane k of block b is lane b BLOCK + k in all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hybrid_ik.kernels.program import Slots
+from hybrid_ik.result import Status
+
+if TYPE_CHECKING:
+    import triton.language as tl
+
+CONVERGED, MAX_ITERATIONS, STALLED = int(Status.CONVERGED), int(Status.MAX_ITERATIONS), int(Status.STALLED)
+INVALID_INPUT = int(Status.INVALID_INPUT)
+
+# Columns of `info`: steps, status, whether the start was moved onto the limits.
+I_STEPS, I_STATUS, I_MOVED, N_INFO = 0, 1, 2, 3
+
+# Entries of `options`: as the slots from TIP to MAX_STEPS, then three weights of the posture, then three tolerances of
+# the steps in single precision; see `drivers`.
+O_WEIGHT, O_DAMPING = Slots.WEIGHT - Slots.TIP, Slots.DAMPING - Slots.TIP
+O_LIMITS, O_POSTURE = Slots.POSITION_SQUARED - Slots.TIP, Slots.MAX_STEPS + 1 - Slots.TIP
+O_COARSE = O_POSTURE + 3
+
+CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}
+
+
+def read_pose(position, quaternion, pose, usable):
+    """Position [m] and unit quaternion (wxyz) of a pose for each lane; the identity where a lane is not usable."""
+    x, y, z = (
+        tl.load(position + 3 * pose, mask=usable, other=0.0),
+        tl.load(position + 3 * pose + 1, mask=usable, other=0.0),
+        tl.load(position + 3 * pose + 2, mask=usable, other=0.0),
+    )
+    qw, qx, qy, qz = (
+        tl.load(quaternion + 4 * pose, mask=usable, other=1.0),
+        tl.load(quaternion + 4 * pose + 1, mask=usable, other=0.0),
+        tl.load(quaternion + 4 * pose + 2, mask=usable, other=0.0),
+        tl.load(quaternion + 4 * pose + 3, mask=usable, other=0.0),
+    )
+    return x, y, z, qw, qx, qy, qz
+
+
+def rotation_of(w, x, y, z):
+    """Rotation matrix of a unit quaternion, by rows."""
+    return (
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - w * z),
+        2 * (x * z + w * y),
+        2 * (x * y + w * z),
+        1 - 2 * (x * x + z * z),
+        2 * (y * z - w * x),
+        2 * (x * z - w * y),
+        2 * (y * z + w * x),
+        1 - 2 * (x * x + y * y),
+    )
+
+
+def multiply_row(a, b, c, B):
+    """The row (a, b, c) times the matrix of nine numbers that B points to."""
+    return (
+        a * tl.load(B) + b * tl.load(B + 3) + c * tl.load(B + 6),
+        a * tl.load(B + 1) + b * tl.load(B + 4) + c * tl.load(B + 7),
+        a * tl.load(B + 2) + b * tl.load(B + 5) + c * tl.load(B + 8),
+    )
+
+
+def place_row(A, x, y, z, c0, c1, c2, c3, c4, c5, c6, c7, c8):
+    """The row of three numbers that A points to, times a vector, and times the matrix of c0 to c8."""
+    a, b, c = tl.load(A), tl.load(A + 1), tl.load(A + 2)
+    return (
+        a * x + b * y + c * z,
+        a * c0 + b * c3 + c * c6,
+        a * c1 + b * c4 + c * c7,
+        a * c2 + b * c5 + c * c8,
+    )
+
+
+def place_target(position, quaternion, mount_tool, pose, usable):
+    """[R_first_last by rows, p_first_tip] of a pose T_base_tip: the mount, and the turn of the tool, taken off.
+
+    `mount_tool` points to [R_first_base by rows, p_first_base, R_tip_last by rows].
+    """
+    x, y, z, qw, qx, qy, qz = read_pose(position, quaternion, pose, usable)
+    r0, r1, r2, r3, r4, r5, r6, r7, r8 = rotation_of(qw, qx, qy, qz)
+    c0, c1, c2 = multiply_row(r0, r1, r2, mount_tool + 12)
+    c3, c4, c5 = multiply_row(r3, r4, r5, mount_tool + 12)
+    c6, c7, c8 = multiply_row(r6, r7, r8, mount_tool + 12)
+    p0, R0, R1, R2 = place_row(mount_tool, x, y, z, c0, c1, c2, c3, c4, c5, c6, c7, c8)
+    p1, R3, R4, R5 = place_row(mount_tool + 3, x, y, z, c0, c1, c2, c3, c4, c5, c6, c7, c8)
+    p2, R6, R7, R8 = place_row(mount_tool + 6, x, y, z, c0, c1, c2, c3, c4, c5, c6, c7, c8)
+    p0, p1, p2 = p0 + tl.load(mount_tool + 9), p1 + tl.load(mount_tool + 10), p2 + tl.load(mount_tool + 11)
+    return R0, R1, R2, R3, R4, R5, R6, R7, R8, p0, p1, p2
+
+
+def clip(x, lower: tl.constexpr, upper: tl.constexpr, BLOCK: tl.constexpr):
+    """x in double precision, moved into [lower, upper]; NaN stays NaN."""
+    low, high = tl.full([BLOCK], lower, tl.float64), tl.full([BLOCK], upper, tl.float64)
+    x = tl.where(x < low, low, x)
+    return tl.where(x > high, high, x)
+
+
+def any_lane(flag):
+    """Whether a flag is set in any lane of the block."""
+    return tl.max(flag.to(tl.int32), axis=0) > 0
+
+
+def verdict(position_squared, chord_squared, step_squared, position_limit, chord_limit, step_limit, at_rest):
+    """What became of a finished search: `Status` as a number."""
+    within = (position_squared < position_limit) & (chord_squared < chord_limit)
+    unfinished = tl.where(step_squared > step_limit, tl.where(at_rest, STALLED, MAX_ITERATIONS), STALLED)
+    return tl.where(within, CONVERGED, unfinished)
+
+
+def better(status, missed, least_status, least):
+    """Whether a search beats the best one of its row so far: it converged first, or came nearer where none has."""
+    first = least_status == INVALID_INPUT
+    nearer = (status == CONVERGED) | (missed < least)
+    return (status != INVALID_INPUT) & (least_status != CONVERGED) & (first | nearer)
+
+
+def missed_squared(errors, at, mask, weight):
+    """Squared distance [m^2] and squared, weighted angle of the errors in this place, together."""
+    distance, angle = tl.load(errors + 2 * at, mask=mask, other=0.0), tl.load(errors + 2 * at + 1, mask=mask, other=0.0)
+    return distance * distance + weight * weight * angle * angle
+
+
+def choose(
+    rows,
+    n_open,
+    q,
+    errors,
+    info,
+    best_q,
+    best_errors,
+    best_info,
+    open_rows,
+    n_left,
+    options,
+    count,
+    DOF: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Writes the best of `count` searches of each open row over its record, if it is better, and lists what stays open.
+
+    Lane k works for row `rows[k]`, whose searches stand one after another in q, errors and info from place k count on.
+    Searches that came earlier win over equal ones. Appended to `open_rows`: the rows without an answer, `n_left` of
+    them. Their order is that in which blocks come; nothing depends on it.
+    """
+    first_lane = tl.program_id(0).to(tl.int64) * BLOCK
+    if first_lane >= tl.load(n_open):
+        return
+    lane = first_lane + tl.arange(0, BLOCK)
+    active = lane < tl.load(n_open)
+    row = tl.load(rows + lane, mask=active, other=0).to(tl.int64)
+    weight = tl.load(options + O_WEIGHT)
+    status = tl.load(best_info + N_INFO * row + I_STATUS, mask=active, other=CONVERGED)
+    least = missed_squared(best_errors, row, active, weight)
+    winner, j = lane * 0 - 1, count * 0
+    while j < count:  # the interpreters of old Tritons take no range of a number that they are given
+        at = lane * count + j
+        its_status = tl.load(info + N_INFO * at + I_STATUS, mask=active, other=INVALID_INPUT)
+        missed = missed_squared(errors, at, active, weight)
+        wins = better(its_status, missed, status, least)
+        status, least = tl.where(wins, its_status, status), tl.where(wins, missed, least)
+        winner = tl.where(wins, at, winner)
+        j += 1
+    found = active & (winner >= 0)
+    for i in tl.static_range(DOF):
+        x = tl.load(q + DOF * winner + i, mask=found, other=0.0)
+        tl.store(best_q + DOF * row + i, x, mask=found)
+    for i in tl.static_range(2):
+        x = tl.load(errors + 2 * winner + i, mask=found, other=0.0)
+        tl.store(best_errors + 2 * row + i, x, mask=found)
+    for i in tl.static_range(N_INFO):
+        x = tl.load(info + N_INFO * winner + i, mask=found, other=0)
+        tl.store(best_info + N_INFO * row + i, x, mask=found)
+    append(open_rows, n_left, row, active & (status != CONVERGED))
+
+
+def append(rows, n_rows, row, wanted):
+    """Appends the rows of the wanted lanes to a list: one atomic addition for a block, not one for a lane."""
+    flag = wanted.to(tl.int32)
+    place = tl.atomic_add(n_rows, tl.sum(flag, axis=0)) + tl.cumsum(flag, axis=0) - 1
+    tl.store(rows + place, row.to(tl.int32), mask=wanted)
+
+
+HELPERS = (
+    read_pose,
+    rotation_of,
+    multiply_row,
+    place_row,
+    place_target,
+    clip,
+    any_lane,
+    verdict,
+    better,
+    missed_squared,
+    append,
+)

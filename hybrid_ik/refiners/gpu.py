@@ -1,0 +1,329 @@
+"""The refiner for many poses at once on a GPU: the steps of `LaneRefiner`, a lane of the device for each search.
+
+Nothing here waits for the device: rows that have their answer are taken off a list that the kernels keep themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.kernels.gpu import load_kernels
+from hybrid_ik.kernels.gpu_loops import CONVERGED, I_MOVED, I_STATUS, I_STEPS, INVALID_INPUT, N_INFO, O_COARSE
+from hybrid_ik.pose import Pose
+from hybrid_ik.refiners.base import Array, LMConfig, Refiner
+from hybrid_ik.refiners.lanes import OTHERS, kernel_options, one_table, patient_config
+from hybrid_ik.result import IKResult
+from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
+
+if TYPE_CHECKING:
+    import torch
+
+WARP = 32
+BLOCK = WARP  # searches that wait for the slowest of them: one warp, whose lanes agree without a barrier
+# Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 248 registers a lane, which is what
+# the compiler gives the kernel of the Panda. Where fewer rows are open, later starts are tried at the same time.
+LANES_AT_ONCE = 132 * 8 * 32
+# Starts of the first round where few rows leave lanes for more: in 16 narrow ones nearly every pose has its answer.
+FIRST_STARTS = 16
+ALIGNED = 4  # int32 from one counter to the next: Triton compiles anew for pointers that are not 16 bytes apart
+
+
+class _Problem(NamedTuple):
+    """Rows to be solved, on the device: row r reaches for pose r // group."""
+
+    position: torch.Tensor
+    quaternion: torch.Tensor
+    valid: torch.Tensor
+    starts: torch.Tensor
+    group: int
+    n_rows: int
+    n_starts: int
+    row_stride: int
+    """Numbers from the starts of one row to those of the next; 0 where all rows share them."""
+
+
+class _Found(NamedTuple):
+    """Joints (rows, dof); errors (rows, 2) [m, rad]; `info` (rows, N_INFO)."""
+
+    q: torch.Tensor
+    errors: torch.Tensor
+    info: torch.Tensor
+
+
+class GpuRefiner(Refiner):
+    """Levenberg-Marquardt on a GPU; the twin of `LaneRefiner`, for batches of thousands.
+
+    Poses and starts may be tensors (`TensorPose`) or numpy's; where either is a tensor, the results are tensors on the
+    device, and no call waits for it.
+
+    Joints agree with those of `LaneRefiner` to rounding where all steps are in double precision. Steps in single
+    precision round differently on each device: where a redundant arm can meet a pose in many ways, answers then lie
+    elsewhere among them, and errors are judged in double precision all the same.
+
+    Args:
+        chain: the arm with its mount and tool.
+        config: steps and tolerances.
+        device: of torch, as "cuda" or "cuda:1".
+        single_first: see `LaneRefiner`.
+        block: searches in a block, a power of 2. Results do not depend on it.
+
+    Raises:
+        InvalidInputError: there is no Triton, or no such device.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        config: LMConfig = LMConfig(),  # noqa: B008
+        device: Any = "cuda",
+        single_first: bool = True,
+        block: int = BLOCK,
+    ) -> None:
+        self._kernels = load_kernels(chain, with_posture=config.regularization > 0)
+        self.chain, self.config, self.device, self.block = chain, config, _usable_device(device), block
+        options = kernel_options(chain, config, single_first)
+        self._single_first = bool(options[O_COARSE] > 0)
+        self._options = self.tensor(options)
+        self._patient_options = self.tensor(kernel_options(chain, patient_config(config), single_first))
+        self._wanted = self.tensor(config.wanted_posture(chain))
+        self._mount_tool = self.tensor(chain.mount_and_tool)
+        self.p_base_first = self.tensor(chain.T_base_first[:3, 3])
+
+    def refine(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
+        """See `Refiner.refine`."""
+        starts = self._starts(q0, target.shape)
+        n = starts.shape[-2]
+        problem = self._problem(target, starts, n, 1)
+        found = self._empty(problem.n_rows)
+        with self._here():
+            rows = self._all_rows(problem.n_rows)
+            self._refine(problem, self._options, *rows, found, 0, 1)
+        return _result(found, (*target.shape, n), is_tensor(target, q0))
+
+    def search(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
+        """See `Refiner.search`."""
+        problem = self._searching(target, q0)
+        best = self._no_answers(problem.n_rows)
+        with self._here():
+            self._search(problem, self._options, best, *self._all_rows(problem.n_rows))
+        return _result(best, target.shape, is_tensor(target, q0))
+
+    def closest(self, target: Pose | TensorPose, found: IKResult, q0: Array | torch.Tensor) -> IKResult:
+        """See `Refiner.closest`; rows that were solved stay as they are, and targets may share their starts."""
+        if self.config.max_iterations == 0:
+            return found
+        best, options = self._records(found), self._patient_options
+        others = self._searching(target, q0)
+        others = others._replace(n_starts=min(OTHERS, others.n_starts))
+        own = others._replace(starts=best.q.clone(), n_starts=1, row_stride=self.chain.dof)
+        with self._here():
+            everything, n_open = self._all_rows(others.n_rows), self._counters(1)
+            rows = self._empty_list(others.n_rows)
+            self._choose(*everything, best, best, rows, n_open, options, 0)  # of no searches: lists the open rows
+            self._search(others, options, best, *self._search(own, options, best, rows, n_open))
+        return _result(best, target.shape, is_tensor(target, q0))
+
+    def _starts(self, q0: Any, shape: tuple[int, ...]) -> torch.Tensor:
+        """Starts on the device, `(*shape, n, dof)`; anything else is refused."""
+        starts = as_tensor("starts", q0, self.chain.dof, self.device)
+        if starts.ndim < 2 or tuple(starts.shape[:-2]) != shape:
+            batch = "".join(f"{n}, " for n in shape)
+            raise InvalidInputError(
+                f"starts: expected shape ({batch}n, {self.chain.dof}) for targets of shape {shape}, "
+                f"got {tuple(starts.shape)}"
+            )
+        return starts
+
+    def _problem(self, target: Pose | TensorPose, starts: torch.Tensor, group: int, n_starts: int) -> _Problem:
+        """Rows of `n_starts` starts each, `group` of them for each target."""
+        import torch
+
+        poses = self.poses(target)
+        n_poses, dof = poses.valid.numel(), self.chain.dof
+        shared = starts.ndim == 2 and poses.shape != ()
+        return _Problem(
+            poses.position.reshape(n_poses, 3).contiguous(),
+            poses.quaternion.reshape(n_poses, 4).contiguous(),
+            poses.valid.reshape(n_poses).contiguous().view(torch.int8),
+            starts.contiguous(),
+            group,
+            n_poses * group,
+            n_starts,
+            0 if shared else n_starts * dof,
+        )
+
+    def _searching(self, target: Pose | TensorPose, q0: Any) -> _Problem:
+        """A row for each target, with starts of its own or with those that all share."""
+        table: Any = q0 if is_tensor(q0) else one_table(np.asarray(q0))
+        starts = self._starts(table, () if table.ndim == 2 else target.shape)
+        return self._problem(target, starts, 1, starts.shape[-2])
+
+    def _search(
+        self, problem: _Problem, options: torch.Tensor, best: _Found, rows: torch.Tensor, n_open: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Round after round of starts, in order, for the rows that are open; `best` holds the best search so far.
+
+        Returns:
+            The rows that stay open, and their number.
+        """
+        most = max(1, LANES_AT_ONCE // max(1, problem.n_rows))
+        ends = [*range(min(FIRST_STARTS, most), problem.n_starts, most), problem.n_starts]
+        found = self._empty(problem.n_rows * min(most, problem.n_starts))
+        lists = itertools.cycle([self._empty_list(problem.n_rows), self._empty_list(problem.n_rows)])
+        for (first, end), n_left, left in zip(pairwise([0, *ends]), self._counters(len(ends)), lists, strict=False):
+            self._refine(problem, options, rows, n_open, found, first, end - first)
+            self._choose(rows, n_open, found, best, left, n_left, options, end - first)
+            rows, n_open = left, n_left
+        return rows, n_open
+
+    def _refine(
+        self,
+        problem: _Problem,
+        options: torch.Tensor,
+        rows: torch.Tensor,
+        n_open: torch.Tensor,
+        found: _Found,
+        first: int,
+        count: int,
+    ) -> None:
+        """Starts `first` to `first + count` of the open rows, one after another into `found`."""
+        given = problem.position, problem.quaternion, problem.valid, self._mount_tool, problem.starts
+        self._launch("refine", problem.n_rows * count)(
+            *(*given, options, self._wanted, rows, n_open, *found),
+            *(first, count, problem.group, problem.row_stride),
+            SINGLE_FIRST=self._single_first,
+        )
+
+    def _choose(
+        self,
+        rows: torch.Tensor,
+        n_open: torch.Tensor,
+        found: _Found,
+        best: _Found,
+        left: torch.Tensor,
+        n_left: torch.Tensor,
+        options: torch.Tensor,
+        count: int,
+    ) -> None:
+        """See `gpu_loops.choose`."""
+        self._launch("choose", len(best.q))(
+            rows, n_open, *found, *best, left, n_left, options, count, DOF=self.chain.dof
+        )
+
+    def _launch(self, name: str, lanes: int) -> Callable[..., None]:
+        """A kernel that is to run on so many lanes; a launch of none is left out."""
+        n_blocks = -(-lanes // self.block)
+        if n_blocks == 0:
+            return lambda *arguments, **options: None
+        kernel = getattr(self._kernels, name)[(n_blocks,)]
+        return partial(kernel, BLOCK=self.block, num_warps=max(1, self.block // WARP), enable_fp_fusion=True)
+
+    def _here(self) -> Any:
+        """Triton launches on the device that is current."""
+        import torch
+
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
+
+    def poses(self, target: Pose | TensorPose) -> TensorPose:
+        """Poses on the device."""
+        return target.to(self.device) if isinstance(target, TensorPose) else TensorPose.of_pose(target, self.device)
+
+    def tensor(self, values: Array) -> torch.Tensor:
+        """Numbers as a float64 tensor on the device."""
+        import torch
+
+        return torch.tensor(values, dtype=torch.float64, device=self.device)
+
+    def _counters(self, n: int) -> torch.Tensor:
+        """Numbers of rows, 0 so far: (n, ALIGNED), of which the first column counts."""
+        import torch
+
+        return torch.zeros((n, ALIGNED), dtype=torch.int32, device=self.device)
+
+    def _all_rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The list of all rows, and their number."""
+        import torch
+
+        rows = torch.arange(n, dtype=torch.int32, device=self.device)
+        return rows, torch.full((1,), n, dtype=torch.int32, device=self.device)
+
+    def _empty_list(self, n: int) -> torch.Tensor:
+        import torch
+
+        return torch.empty(n, dtype=torch.int32, device=self.device)
+
+    def _empty(self, n: int) -> _Found:
+        import torch
+
+        q, errors = (torch.empty((n, k), dtype=torch.float64, device=self.device) for k in (self.chain.dof, 2))
+        return _Found(q, errors, torch.empty((n, N_INFO), dtype=torch.int32, device=self.device))
+
+    def _no_answers(self, n: int) -> _Found:
+        found = self._empty(n)
+        found.q.fill_(np.nan)
+        found.errors.fill_(np.nan)
+        found.info.zero_()
+        found.info[:, I_STATUS] = INVALID_INPUT
+        return found
+
+    def _records(self, results: IKResult) -> _Found:
+        """What was found, with the rows that were not solved marked as open."""
+        import torch
+
+        fields = {name: torch.as_tensor(value, device=self.device) for name, value in vars(results).items()}
+        status = torch.where(fields["success"], CONVERGED, INVALID_INPUT)
+        info = torch.stack([fields["iterations"], status, fields["start_clipped"]], -1)
+        errors = torch.stack([fields["position_error"], fields["orientation_error"]], -1)
+        return _Found(
+            fields["q"].reshape(-1, self.chain.dof).clone(),
+            errors.reshape(-1, 2),
+            info.to(torch.int32).reshape(-1, N_INFO),
+        )
+
+
+def _result(found: _Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult:
+    """Results of this shape: tensors on the device, or numpy's."""
+    import torch
+
+    q, errors, info = found if as_tensors else (tensor.cpu() for tensor in found)
+    status = info[:, I_STATUS]
+    fields = {
+        "q": q.reshape(*shape, q.shape[-1]),
+        "success": (status == CONVERGED).reshape(shape),
+        "status": status.to(torch.int8).reshape(shape),
+        "position_error": errors[:, 0].reshape(shape),
+        "orientation_error": errors[:, 1].reshape(shape),
+        "iterations": info[:, I_STEPS].reshape(shape),
+        "start_clipped": info[:, I_MOVED].bool().reshape(shape),
+    }
+    return IKResult(**(fields if as_tensors else {name: value.numpy()[()] for name, value in fields.items()}))
+
+
+def _usable_device(device: Any) -> torch.device:
+    """The device, if kernels can run there."""
+    import torch
+
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InvalidInputError(f"device {device!r} is none of torch's: expected 'cuda' or 'cuda:0'") from error
+    there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if chosen.type == "cuda" and (there if chosen.index is None else f"cuda:{chosen.index}" in there):
+        return chosen
+    if chosen.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1":  # the kernels without a GPU, for tests
+        return chosen
+    raise InvalidInputError(
+        f"device {device!r} cannot run the GPU refiner: torch {torch.__version__} finds "
+        f"{', '.join(there) or 'no CUDA device'}. Install a CUDA build of torch (https://pytorch.org/get-started) on a "
+        "machine that has one; LaneRefiner runs on any processor"
+    )

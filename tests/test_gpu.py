@@ -1,0 +1,108 @@
+"""The GPU refiner without a GPU: its kernels under Triton's interpreter, compiled for a GPU elsewhere, and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.kernels import gpu
+from hybrid_ik.refiners.gpu import GpuRefiner
+
+needs_triton = pytest.mark.skipif(
+    find_spec("triton") is None, reason="no Triton: it comes with the CUDA builds of torch, or with hybrid-ik[gpu]"
+)
+
+CASES = [*"-m pytest -q -p no:cacheprovider -p no:xdist".split(), str(Path(__file__).with_name("gpu_cases.py"))]
+
+
+def _run(*arguments, interpret):
+    """Runs Python in a new process: Triton asks for the interpreter once, when it is imported."""
+    environment = {**os.environ, "TRITON_INTERPRET": interpret}
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_triton
+def test_the_kernels_under_the_interpreter():
+    _run(*CASES, interpret="1")
+
+
+@needs_triton
+@pytest.mark.gpu
+def test_the_kernels_on_a_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    _run(*CASES, interpret="0")
+
+
+COMPILE = """
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from hybrid_ik.kernels.gpu import load_kernels
+from hybrid_ik.robot import Robot
+
+INTEGERS = "rows", "n_open", "info", "best_info", "open_rows", "n_left"
+NUMBERS = "first", "count", "group", "row_stride"
+FIXED = {"SINGLE_FIRST": True, "BLOCK": 32, "DOF": 7}
+
+def code(kernel):
+    types = {name: "*fp64" for name in kernel.arg_names}
+    given = {"valid": "*i8", **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(NUMBERS, "i32"),
+             **dict.fromkeys(FIXED, "constexpr")}
+    types = {name: given.get(name, kind) for name, kind in types.items()}
+    source = ASTSource(kernel, types, {name: value for name, value in FIXED.items() if name in types})
+    options = {"num_warps": 1, "enable_fp_fusion": True}
+    return compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm
+
+kernels = load_kernels(Robot("panda").chain)
+refine, choose = code(kernels.refine), code(kernels.choose)
+assert refine["cubin"] and choose["cubin"]
+assert "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]
+"""
+
+
+@needs_triton
+def test_the_kernels_compile_for_a_gpu_that_is_not_here():
+    _run("-c", COMPILE, interpret="0")
+
+
+def test_without_triton_the_remedy_is_named(panda, monkeypatch):
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInputError, match=r"needs Triton.*hybrid-ik\[gpu\].*LaneRefiner"):
+        GpuRefiner(panda.chain, device="cpu")
+
+
+@needs_triton
+def test_the_benchmark_runs_or_says_what_it_lacks(tmp_path):
+    benchmark = str(Path(__file__).parents[1] / "benchmarks" / "gpu.py")
+    out = tmp_path / "gpu.json"
+    few = "--batches", "1", "--starts", "8", "--repeats", "1", "--json", str(out)
+    _run(benchmark, "--device", "cpu", *few, interpret="1")
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["said %"] == row["success %"] == 100.0
+    done = subprocess.run([sys.executable, benchmark, "--device", "cuda:97", *few], capture_output=True, text=True)
+    assert done.returncode == 1 and "nothing to measure: device 'cuda:97' cannot run" in done.stderr
+
+
+@needs_triton
+def test_a_processor_is_no_gpu(panda, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(InvalidInputError, match=r"'cpu' cannot run .*LaneRefiner runs on any processor"):
+        GpuRefiner(panda.chain, device="cpu")
+
+
+def test_the_angle_of_a_chord():
+    angle = np.concatenate([np.geomspace(1e-9, np.pi, 200), np.linspace(0, np.pi, 200)])
+    (found,) = gpu.record_turn().evaluate([4 * np.sin(angle / 2) ** 2])
+    assert_allclose(found, angle, rtol=4e-15, atol=3e-8 * (angle > 3.1).max())
