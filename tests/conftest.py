@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 
 from hybrid_ik.resources import shipped_robots
 from hybrid_ik.robot import Robot
+
+# torch's optimizers load Triton where it is installed, and that crashes once Mesa has rendered a picture without a GPU,
+# for both bring an LLVM; the other way round they get on.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch: test processes that share two cores do not split them again
 
