@@ -115,7 +115,9 @@ def _each(work: list[Callable[[], Any]], parts: int = 1) -> Seconds:
 def losses(now: dict[str, float], before: dict[str, float]) -> list[str]:
     """A line for each quantity that has become slower by more than is allowed, or that has no counterpart."""
     lines = [f"{name}: there is no such quantity in the baseline; --update" for name in now if name not in before]
-    lines += [f"{name}: in the baseline, but not measured any more; --update" for name in before if name not in now]
+    lines += [
+        f"{name}: it is in the baseline, and is not measured any more; --update" for name in before if name not in now
+    ]
     for name in (name for name in now if name in before):
         if now[name] > (1 + ALLOWED) * before[name]:
             lines.append(

@@ -26,7 +26,7 @@ def test_the_gate_closes_on_a_loss_of_more_than_fifteen_percent():
     assert gate.losses({"a": 2.2, "b": 90.0}, before) == []
     assert gate.losses({"a": 2.4, "b": 90.0}, before) == ["a: 2.4 twins, 2 before: +20%"]
     assert gate.losses({"a": 2.0, "b": 100.0, "c": 1.0}, before)[0].startswith("c: there is no such quantity")
-    assert gate.losses({"a": 2.0}, before)[0].startswith("b: in the baseline, but not measured")
+    assert gate.losses({"a": 2.0}, before)[0].startswith("b: it is in the baseline, and is not measured")
 
 
 @pytest.mark.parametrize(("before", "status"), [(1e-9, 1), (1e9, 0)], ids=["slower", "faster"])
