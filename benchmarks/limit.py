@@ -38,7 +38,7 @@ KINDS = {
     "multiply, add, subtract": r"v(mul|add|sub)p[sd]",
     "divide": r"vdivp[sd]",
     "square root": r"v(sqrt|rsqrt14)p[sd]",
-    "compare, choose, round": r"v(cmp\w*|max|min|blend\w*|rndscale|round|andn?|or|xor)p[sd]|vp(ternlog|cmp|xor|and)\w*",
+    "compare, choose": r"v(cmp\w*|max|min|blend\w*|andn?|or|xor)p[sd]|vp(ternlog|cmp|xor|and)\w*",
     "move, spill, broadcast": r"v(mov\w+|broadcast\w+)",
 }
 
