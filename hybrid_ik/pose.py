@@ -140,9 +140,10 @@ class Pose:
     def __getitem__(self, index: Any) -> Pose:
         if not self.shape:
             raise IndexError("a single pose has no rows")
-        rows = np.arange(self.valid.size).reshape(self.shape)[index]
-        position, quaternion = self.position.reshape(-1, 3)[rows], self.quaternion.reshape(-1, 4)[rows]
-        return Pose._trusted(position, quaternion, self.valid.reshape(-1)[rows])
+        valid = self.valid[index]
+        if not isinstance(index, slice | np.ndarray):  # others may say something of the last axes too
+            index = np.unravel_index(np.arange(self.valid.size).reshape(self.shape)[index], self.shape)
+        return Pose._trusted(self.position[index], self.quaternion[index], valid)
 
     def __len__(self) -> int:
         if not self.shape:

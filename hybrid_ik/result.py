@@ -80,17 +80,10 @@ class IKResult:
         lead = len(self.shape)
         return self._map(lambda array: array.reshape((*shape, *array.shape[lead:]))[()])
 
-    def with_rows(self, rows: Any, other: IKResult) -> IKResult:
-        """A copy in which `rows` (an index or a mask) are those of `other`."""
-
-        def put(a: Any, b: Any) -> Any:
-            a = np.array(a)
-            a[rows] = b
-            return a
-
-        return IKResult(
-            **{field.name: put(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
-        )
+    def put(self, rows: Any, other: IKResult) -> None:
+        """Replaces `rows` (an index or a mask) by those of `other`, in place."""
+        for name, array in vars(self).items():
+            array[rows] = getattr(other, name)
 
     def _map(self, function: Any) -> IKResult:
         return IKResult(**{field.name: function(getattr(self, field.name)) for field in fields(self)})

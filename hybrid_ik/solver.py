@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +36,7 @@ SamplerName = Literal["auto", "meanflow", "uniform", "lookup"]
 RefinerName = Literal["lanes", "mujoco"]
 
 ONE_ANSWER_ROUNDS = (16, 256)  # starts in all after each round: proposing them may cost more than refining them
-CHUNK = 16_384  # poses worked on at once; bounds the memory that their starts take
+STARTS_AT_ONCE = 2**20  # of all poses that are worked on together; bounds the memory that they take
 NEAR_STARTS = 16  # the given joints, and others around them
 NEAR_SPREAD = (0.02, 1.0)  # rad, how far the nearest and the farthest of these lie from the given joints
 FAR = 0.5  # rad: an answer farther than this from `near` is not taken before random starts were tried too
@@ -143,47 +145,44 @@ class HybridSolver:
                 pose.to_host(), n_solutions=n_solutions, near=near, n_seeds=n_seeds, min_distance=min_distance
             )
             return result_as_tensors(found, pose.valid.device)
-        if pose.valid.size <= CHUNK:
-            return self._solve_chunk(pose, n_solutions, near, n_seeds, min_distance)
-        flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
-        chunks = [slice(i, i + CHUNK) for i in range(0, len(flat), CHUNK)]
-        parts = [
-            self._solve_chunk(flat[c], n_solutions, None if rows is None else rows[c], n_seeds, min_distance)
-            for c in chunks
-        ]
-        return concatenate(parts).reshape(*pose.shape, *parts[0].shape[1:])
-
-    def _solve_chunk(
-        self, pose: Pose, n_solutions: int | None, near: Array | None, n_seeds: int | None, min_distance: float
-    ) -> IKResult:
         if n_solutions is None:
             return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
-        flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
         first = n_seeds or max(64, 2 * n_solutions)
         last = n_seeds or 8 * max(64, 4 * n_solutions)
-        many = self._solve_many(flat, n_solutions, rows, first, last, min_distance)
+        flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
+        many = _in_chunks(
+            lambda flat, rows: self._solve_many(flat, n_solutions, rows, first, last, min_distance), first, flat, rows
+        )
         return many.reshape(*pose.shape, n_solutions)
 
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
         rounds = (n_seeds,) if n_seeds else ONE_ANSWER_ROUNDS
-        best = self.refiner.search(pose, self._one_sampler.sample(pose, rounds[0]))
+        best = self._search(pose, 0, rounds[0])
         if best.success if not pose.shape else best.success.all():
             return best
         flat, best = pose.reshape(pose.valid.size), best.reshape(pose.valid.size)
-        beyond, failed = np.zeros(len(flat), bool), ~best.success & flat.valid
-        beyond[failed] = self._beyond_reach(flat[failed])
+        lost = np.flatnonzero(~best.success & flat.valid)
+        beyond = self._beyond_reach(flat[lost])
         for tried, n in pairwise(rounds):
-            if not (lacking := ~best.success & flat.valid & ~beyond).any():
-                break
-            more = self.refiner.search(flat[lacking], self._one_sampler.sample(flat[lacking], n)[:, tried:])
-            best = best.with_rows(lacking, _better(best[lacking], more, self.refiner.config.orientation_weight))
-        lost = ~best.success & flat.valid
-        if lost.all():
-            best = self._closest(flat, best)
-        elif lost.any():
-            best = best.with_rows(lost, self._closest(flat[lost], best[lost]))
-        status = np.where(beyond, Status.BEYOND_REACH, best.status).astype(np.int8)
-        return replace(best, status=status).reshape(*pose.shape)
+            rows = lost[~beyond & ~best.success[lost]]
+            if rows.size:
+                more = self._search(flat[rows], tried, n)
+                best.put(rows, _better(best[rows], more, self.refiner.config.orientation_weight))
+        rows = lost[~best.success[lost]]
+        if rows.size:
+            best.put(rows, _in_chunks(self._closest, ONE_ANSWER_ROUNDS[0], flat[rows], best[rows]))
+        best.status[lost[beyond]] = Status.BEYOND_REACH
+        return best.reshape(*pose.shape)
+
+    def _search(self, pose: Pose, first: int, last: int) -> IKResult:
+        """The best that starts `first` to `last` lead to."""
+
+        def search(pose: Pose) -> IKResult:
+            return self.refiner.search(pose, self._one_sampler.sample(pose, last)[..., first:, :])
+
+        if pose.valid.size * last <= STARTS_AT_ONCE:
+            return search(pose)
+        return _in_chunks(search, last, pose.reshape(pose.valid.size)).reshape(*pose.shape)
 
     def _solve_on_device(self, pose: Pose | TensorPose, n_seeds: int | None, refiner: GpuRefiner) -> IKResult:
         """As `_solve_one`, but that rows which need no more work are passed over where they lie."""
@@ -221,7 +220,8 @@ class HybridSolver:
         flat, near, own = pose.reshape(pose.valid.size), near.reshape(-1, self.robot.dof), own.reshape(pose.valid.size)
         far = ~close.reshape(-1) & flat.valid
         if far.any():
-            own = own.with_rows(far, self._search_around(flat[far], near[far], n_seeds))
+            search = partial(self._search_around, n_seeds=n_seeds)
+            own.put(far, _in_chunks(search, NEAR_STARTS, flat[far], near[far]))
         return own.reshape(*pose.shape)
 
     def _search_around(self, pose: Pose, near: Array, n_seeds: int | None) -> IKResult:
@@ -232,10 +232,10 @@ class HybridSolver:
         if lacking.any():
             wide = self.sampler.sample(pose[lacking], n_seeds or 64)
             more = concatenate([results[lacking], self.refiner.refine(pose[lacking], wide)], axis=1)
-            nearest = nearest.with_rows(lacking, self._nearest(more, near[lacking]))
+            nearest.put(lacking, self._nearest(more, near[lacking]))
             lost = lacking & ~nearest.success
             if lost.any():
-                nearest = nearest.with_rows(lost, self._solve_one(pose[lost], n_seeds))
+                nearest.put(lost, self._solve_one(pose[lost], n_seeds))
         return nearest
 
     def _solve_many(
@@ -253,7 +253,7 @@ class HybridSolver:
             q0 = self.sampler.sample(pose[rows], 2 * n_seeds)[:, n_seeds:]
             candidates = concatenate([candidates, self.refiner.refine(pose[rows], q0)], axis=1)
             nearby = None if near is None else near[rows]
-            chosen = chosen.with_rows(rows, self._choose(candidates, n_solutions, nearby, min_distance))
+            chosen.put(rows, self._choose(candidates, n_solutions, nearby, min_distance))
             n_seeds *= 2
         return chosen
 
@@ -290,6 +290,15 @@ class HybridSolver:
         chain = self.robot.chain
         middle, half = (chain.sample_lower + chain.sample_upper) / 2, (chain.sample_upper - chain.sample_lower) / 2
         return np.abs((q - middle) / half).max(-1)
+
+
+def _in_chunks(solve: Callable[..., IKResult], n_starts: int, pose: Pose, *arrays: Any) -> IKResult:
+    """What `solve` gives for poses `(m,)` and rows that belong to them, not too many at once."""
+    size = max(1, STARTS_AT_ONCE // n_starts)
+    if len(pose) <= size:
+        return solve(pose, *arrays)
+    chunks = [slice(i, i + size) for i in range(0, len(pose), size)]
+    return concatenate([solve(pose[c], *(None if a is None else a[c] for a in arrays)) for c in chunks])
 
 
 def _span(chain: Chain) -> float:

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels.cpu import load_kernel
 from hybrid_ik.pose import Pose
+from hybrid_ik.refiners import lanes
 from hybrid_ik.refiners.base import LMConfig, best_of
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.refiners.mujoco import MujocoRefiner
@@ -307,13 +308,21 @@ def test_answers_do_not_depend_on_the_batch(panda):
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 7])
-def test_answers_do_not_depend_on_threads(panda, n_threads):
+def test_answers_do_not_depend_on_threads(panda, monkeypatch, n_threads):
+    monkeypatch.setattr("hybrid_ik.refiners.lanes.SMALLEST_PIECE", 8)  # so that there is something for each thread
     target, _ = _problem(panda, 50, None)
     q0 = _random_q(panda, 50 * 3, seed=3).reshape(50, 3, 7)
     one, many = (LaneRefiner(panda.chain, n_threads=n) for n in (1, n_threads))
     _assert_same(many.refine(target, q0), one.refine(target, q0))
     _assert_same(many.search(target, q0), one.search(target, q0))
     _assert_same(many.search(target, q0[0]), one.search(target, q0[0]))  # starts shared by all targets
+
+
+@pytest.mark.parametrize("n, smallest, n_threads", [(0, 1, 2), (1, 1, 2), (1000, 64, 2), (1000, 64, 7), (7, 100, 3)])
+def test_pieces_are_all_rows_in_order(n, smallest, n_threads):
+    pieces = lanes._pieces(n, smallest, n_threads)
+    assert [row for a, b in pieces for row in range(a, b)] == list(range(n))
+    assert all(b - a >= min(smallest, n - a) for a, b in pieces)
 
 
 @pytest.mark.parametrize("kind", [MujocoRefiner, LaneRefiner])

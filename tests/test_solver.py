@@ -93,7 +93,8 @@ def test_any_batch_shape(panda, shape, arguments):
 
 @pytest.mark.parametrize("arguments", [{}, {"n_solutions": 4}, {"near": np.full(7, 0.3)}])
 @pytest.mark.parametrize("sampler", ["auto", "uniform", "meanflow"])
-def test_answers_do_not_depend_on_batch_split_or_threads(sampler, arguments):
+def test_answers_do_not_depend_on_batch_split_or_threads(monkeypatch, sampler, arguments):
+    monkeypatch.setattr("hybrid_ik.refiners.lanes.SMALLEST_PIECE", 64)  # so that there is something for each thread
     solver = HybridSolver("panda", sampler=sampler)
     threaded = HybridSolver("panda", sampler=sampler, n_threads=3)
     pose = reachable(solver.robot, 200)
@@ -329,7 +330,7 @@ def test_large_batches_are_worked_on_in_chunks(monkeypatch, panda):
     for arguments in ({}, {"n_solutions": 3}, {"near": near}):
         whole = panda.solve(pose, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("hybrid_ik.solver.CHUNK", 7)
+            patch.setattr("hybrid_ik.solver.STARTS_AT_ONCE", 7 * 16)
             np.testing.assert_array_equal(panda.solve(pose, **arguments).q, whole.q)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.kernels.cpu import COARSE_LANES, load_kernel
+from hybrid_ik.kernels.cpu import load_kernel
 from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner, check_starts
@@ -36,6 +37,7 @@ OTHERS = 7
 # one more step (1e-2 to 1e-4 are as good), or until its steps are shorter than SINGLE_REST. Of random Panda poses
 # 1.09 million a second were solved so where all steps in double precision allowed 0.75 million.
 NEAR, SINGLE_REST = 1e-3, 1e-3
+SMALLEST_PIECE = 1024  # starts that a thread takes at least; at the end of a piece its lanes run empty
 
 
 class LaneRefiner(Refiner):
@@ -107,21 +109,45 @@ class LaneRefiner(Refiner):
         position = np.ascontiguousarray(target.position.reshape(-1, 3))
         quaternion = np.ascontiguousarray(target.quaternion.reshape(-1, 4))
 
-        def solve(poses: slice, own: slice) -> None:
+        def solve(a: int, b: int) -> None:
+            own = slice(a * group, b * group)
             some = starts if len(starts) == 1 else starts[own]
             valid, *found = (array[own] for array in rows)
-            at = position[poses], quaternion[poses], self._mount_tool
+            at = position[a:b], quaternion[a:b], self._mount_tool
             self._kernel.solve_rows(*at, group, some, options, self._wanted, valid, *found)
 
-        n, n_threads = len(position), self.n_threads
-        if n_threads == 1 or n < COARSE_LANES * n_threads:
-            return solve(slice(None), slice(None))
-        ends = np.linspace(0, n, n_threads + 1).astype(int).tolist()
-        pieces = [(slice(a, b), slice(a * group, b * group)) for a, b in pairwise(ends)]
-        others = [_pool(n_threads - 1, os.getpid()).submit(solve, *piece) for piece in pieces[1:]]
-        solve(*pieces[0])
-        for other in others:
+        smallest = max(1, SMALLEST_PIECE // max(1, group * starts.shape[1]))
+        _share_out(solve, len(position), smallest, self.n_threads)
+
+
+def _share_out(solve: Callable[[int, int], None], n: int, smallest: int, n_threads: int) -> None:
+    """Has threads solve rows a to b, one piece after another, until all n are done.
+
+    None waits for one that starts late: of two threads with half of 1,000 rows each, the second started so late that
+    they took longer than one.
+    """
+    if n_threads == 1 or n < 2 * smallest:
+        return solve(0, n)
+    pieces = iter(_pieces(n, smallest, n_threads))  # of a list: the next one goes to one thread only
+
+    def work() -> None:
+        for piece in pieces:
+            solve(*piece)
+
+    others = [_pool(n_threads - 1, os.getpid()).submit(work) for _ in range(n_threads - 1)]
+    work()
+    for other in others:
+        if not other.cancel():
             other.result()
+
+
+def _pieces(n: int, smallest: int, n_threads: int) -> list[tuple[int, int]]:
+    """Rows a to b, ever fewer: each piece is a thread's share of half of what is left (Polychronopoulos, Kuck 1987)."""
+    ends = [0]
+    while ends[-1] < n:
+        left = n - ends[-1]
+        ends.append(ends[-1] + min(left, max(smallest, left // (2 * n_threads))))
+    return list(pairwise(ends))
 
 
 @cache
