@@ -196,6 +196,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     figure = new_figure(15, 3.6)
     if figure is None:
         return
+    figure.get_layout_engine().set(wspace=0.06)
     axes = figure.subplots(1, 4)
     batch, joints, answers, threads = (results[key] for key in ("batch", "joints", "answers", "threads"))
     axes[0].loglog([row["poses"] for row in batch], [row["us a pose"] for row in batch], "o-")

@@ -7,7 +7,6 @@ the same run. Then what a pose costs altogether, so that what is not steps is a 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -18,26 +17,28 @@ from typing import Any
 
 import numpy as np
 import tyro
-from llvmlite import binding, ir
+from llvmlite import binding
+from probes import LANES, count_calls, peak
 from problems import make_problems
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
-from stepping import run_often, stepper
+from stepping import stepper
 
 from hybrid_ik.kernels import cpu, native
 from hybrid_ik.kernels.program import DOUBLE, SINGLE, Recording, record_step
+from hybrid_ik.pose import Pose
+from hybrid_ik.refiners.lanes import LaneRefiner, _one_result
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solver import HybridSolver
 
-SUMS = 16  # of multiply-adds that wait for nothing but themselves: more than their latency times how many start at once
-FORMS = {"single": (SINGLE, "float", cpu.COARSE_LANES), "double": (DOUBLE, "double", cpu.FINE_LANES)}
+FORMS = {"single": (SINGLE, "float", "coarse"), "double": (DOUBLE, "double", "fine")}
 # Instructions by what they do, for x86; others are counted as "other".
 KINDS = {
     "multiply-add": r"vfn?m(add|sub)\d+p[sd]",
     "multiply, add, subtract": r"v(mul|add|sub)p[sd]",
     "divide": r"vdivp[sd]",
     "square root": r"v(sqrt|rsqrt14)p[sd]",
-    "compare, choose, round": r"v(cmp\w*|max|min|blend\w*|rndscale|round|andn?|or|xor)p[sd]|vp(ternlog|cmp|xor|and)\w*",
+    "compare, choose": r"v(cmp\w*|max|min|blend\w*|andn?|or|xor)p[sd]|vp(ternlog|cmp|xor|and)\w*",
     "move, spill, broadcast": r"v(mov\w+|broadcast\w+)",
 }
 
@@ -48,7 +49,7 @@ class Options:
 
     rounds: int = 200
     """How often each thing is timed; the least counts."""
-    poses: int = 4096
+    poses: int = 10_000
     """Poses of the batch."""
     json: Path = RESULTS / "limit.json"
     """Where to save the results."""
@@ -71,72 +72,25 @@ def floating_point(counts: dict[str, int]) -> int:
 
 
 def instructions(robot: Robot, name: str) -> dict[str, int]:
-    """Of the machine code of a step, by kind; empty where this processor has other names for them."""
+    """Of the machine code of a step, by kind; empty where this processor has other names for them.
+
+    Operands lie on the stack where the registers do not hold all numbers that are needed later.
+    """
     module = binding.parse_assembly(cpu._programs(robot.chain, False))
     code = native._target_machine().emit_assembly(module)
     body = code.split(f"\n{name}:")[-1].split(".Lfunc_end")[0]
-    words = [line.split()[0] for line in body.splitlines() if line.startswith("\tv")]
+    lines = [line for line in body.splitlines() if line.startswith("\tv")]
     found = dict.fromkeys([*KINDS, "other"], 0)
-    for word in words:
+    for word in (line.split()[0] for line in lines):
         found[next((kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, word)), "other")] += 1
-    return found
-
-
-def peak(number: str, lanes: int) -> Callable[[], float]:
-    """A function that measures once how many operations a second this core does at most, all of them multiply-adds."""
-    code = _peak_code(number, lanes)
-    name = f"peak_{hashlib.sha256(code.encode()).hexdigest()[:16]}"
-    address = native.load_addresses(name, lambda: code)["peak"]
-    w = np.full(3, 0.5, np.float32 if number == "float" else np.float64)
-
-    def once() -> float:
-        seconds, _ = timed(partial(run_often, address, w, CALLS))
-        return 2.0 * SUMS * lanes * INNER * CALLS / seconds
-
-    once()
-    return once
-
-
-INNER, CALLS = 100, 2000  # turns of the loop in a call, and calls: with a hundredth of them the peak is 4 % less
-
-
-def _peak_code(number: str, lanes: int) -> str:
-    module, word = ir.Module(), ir.IntType(64)
-    element = ir.FloatType() if number == "float" else ir.DoubleType()
-    vector = ir.VectorType(element, lanes)
-    function = ir.Function(module, ir.FunctionType(word, [element.as_pointer()]), "peak")
-    three = ir.FunctionType(vector, [vector] * 3)
-    fma = ir.Function(module, three, f"llvm.fma.v{lanes}f{32 if number == 'float' else 64}")
-    entry, loop, end = (function.append_basic_block(name) for name in ("entry", "loop", "end"))
-    build = ir.IRBuilder(entry)
-    first = build.insert_element(ir.Constant(vector, ir.Undefined), build.load(function.args[0]), ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    factor = build.shuffle_vector(first, first, zeros)
-    build.branch(loop)
-    build.position_at_end(loop)
-    turn = build.phi(word)
-    turn.add_incoming(word(0), entry)
-    sums = [build.phi(vector) for _ in range(SUMS)]
-    new = [build.call(fma, [total, factor, factor]) for total in sums]
-    for k, (total, value) in enumerate(zip(sums, new, strict=True)):
-        total.add_incoming(ir.Constant(vector, [0.01 * k] * lanes), entry)
-        total.add_incoming(value, loop)
-    following = build.add(turn, word(1))
-    turn.add_incoming(following, loop)
-    build.cbranch(build.icmp_signed("<", following, word(INNER)), loop, end)
-    build.position_at_end(end)
-    total = new[0]
-    for value in new[1:]:
-        total = build.fadd(total, value)
-    build.store(build.extract_element(total, ir.IntType(32)(0)), build.gep(function.args[0], [word(1)]))
-    build.ret(word(0))
-    return str(module)
+    return {**found, "with an operand on the stack": sum("(%rsp)" in line for line in lines)}
 
 
 def step_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
     """A row for each precision."""
     rows = []
-    for name, (precision, number, lanes) in FORMS.items():
+    for name, (precision, number, program) in FORMS.items():
+        lanes = LANES[program]
         step, most = stepper(robot, single=name == "single"), peak(number, lanes)
         seconds, best = 1.0, 0.0
         for _ in range(rounds):
@@ -153,45 +107,30 @@ def step_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
                 "peak GFLOP/s": 1e-9 * best,
                 "share of peak": flops / seconds / best,
                 "recorded": counts,
-                "instructions": instructions(robot, "coarse" if name == "single" else "fine"),
+                "instructions": instructions(robot, program),
             }
         )
     return rows
 
 
 def batch_rows(robot: Robot, options: Options, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where the time of a pose of a batch goes."""
+    """Where the time of a pose of a batch goes; steps are counted while they are made, those of idle lanes too."""
     poses = make_problems(robot, "reachable", options.poses, 0)
-    solver = HybridSolver(robot)
+    solver, refiner = HybridSolver(robot), LaneRefiner(robot.chain)
     starts = UniformSampler(robot.chain, narrow=True).sample(poses, 16)
-    refiner = solver.refiner
     search = _least(lambda: refiner.search(poses, starts), options.rounds // 10) / options.poses
     whole = _least(lambda: solver.solve(poses), options.rounds // 10) / options.poses
-    n_steps = _steps_per_pose(refiner, poses, starts)
-    rows = [
-        {"part": f"steps in {row['precision']} precision", "number": n, "us": 1e-3 * n * row["ns a step"]}
-        for row, n in zip(steps, n_steps, strict=True)
-    ]
+    calls, rows = count_calls(refiner, poses, starts), []
+    for row in steps:
+        program = FORMS[row["precision"]][2]
+        n = calls[program] * LANES[program] / options.poses
+        rows.append({"part": f"steps in {row['precision']} precision", "number": n, "us": 1e-3 * n * row["ns a step"]})
     return [
         *rows,
         {"part": "loops around them", "number": None, "us": 1e6 * search - sum(row["us"] for row in rows)},
         {"part": "solver around the refiner", "number": None, "us": 1e6 * (whole - search)},
         {"part": "a pose altogether", "number": None, "us": 1e6 * whole},
     ]
-
-
-def _steps_per_pose(refiner: Any, poses: Any, starts: Any) -> tuple[float, float]:
-    """How often a step is computed in single and in double precision until a pose has its answer; all starts count.
-
-    In double precision that is once for a start that is given up, and twice for one that converges: the step that meets
-    the target, and the one that finds so. The few that need one more are not told apart.
-    """
-    each = refiner.refine(poses, np.ascontiguousarray(starts))
-    first = np.where(each.success.any(-1), np.argmax(each.success, -1), each.success.shape[-1] - 1)
-    tried = np.arange(each.success.shape[-1]) <= first[:, None]
-    double = np.where(each.success, 2, 1)
-    single = np.maximum(each.iterations + 1 - double, 0)
-    return float((single * tried).sum(-1).mean()), float((double * tried).sum(-1).mean())
 
 
 def layer_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
@@ -206,6 +145,9 @@ def layer_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
         pose, start = poses[i], near[i]
         starts = sampler.sample(pose, 16)
         work: dict[str, Callable[[], Any]] = {
+            "Pose of position and quaternion": partial(Pose, pose.position, pose.quaternion),
+            "sampler.sample, 16 starts": partial(sampler.sample, pose, 16),
+            "a result of its arrays": partial(_one_result, *(array[0] for array in OUTPUTS)),
             "compiled call that finds nothing to do": partial(_call, solver, pose, starts, False),
             "compiled call, 16 starts": partial(_call, solver, pose, starts, True),
             "refiner.search, 16 starts": partial(solver.refiner.search, pose, starts),
@@ -227,7 +169,7 @@ def _call(solver: HybridSolver, pose: Any, starts: Any, valid: bool) -> None:
     refiner._kernel.solve_rows(*at, starts[None], refiner._options, refiner._wanted, flags, q, errors, info)
 
 
-OUTPUTS = np.empty((1, 7)), np.empty((1, 2)), np.empty((1, 5), "i4")
+OUTPUTS = np.zeros((1, 7)), np.zeros((1, 2)), np.zeros((1, 5), "i4")
 
 
 def _least(work: Callable[[], Any], times: int) -> float:

@@ -27,10 +27,14 @@ LINE = np.stack([np.arange(0, 1.01, 0.1), np.zeros(11)], -1)  # 11 points on a l
 ABOVE = np.array([0, 1.0])
 
 
-def _run(script, *arguments):
+def _start(script, *arguments):
     environment = {**os.environ, **dict.fromkeys(record.THREAD_VARIABLES, "1")}
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def _run(script, *arguments):
+    done = _start(script, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -48,7 +48,7 @@ OPERATIONS = {
     "multiply": "{} * {}",
     "divide": "{} / {}",
     "negate": "-{}",
-    "floor": "tl.floor({})",
+    "round": "tl.floor({} + 0.5)",
     "square_root": "tl.sqrt({})",
     "maximum": "tl.where({1} < {0}, {0}, {1})",
     "minimum": "tl.where({0} < {1}, {0}, {1})",

@@ -37,7 +37,7 @@ OPERATIONS: dict[str, Callable[..., Scalar]] = {
     "multiply": operator.mul,
     "divide": operator.truediv,
     "negate": operator.neg,
-    "floor": np.floor,
+    "round": np.rint,
     "square_root": np.sqrt,
     "maximum": np.maximum,
     "minimum": np.minimum,
@@ -157,14 +157,14 @@ class RecordingMath:
         sin(x) = s c and cos(x) = 1 - s^2 / 2 with s = 2 sin(x/2), c = cos(x/2). That needs no signs, as quarters of a
         turn do, which took twice the operations.
         """
-        turns = self._floor(x * (0.5 / math.pi) + 0.5)
+        turns = self._round(x * (0.5 / math.pi))
         r = x - turns * TURN_HIGH - turns * TURN_LOW
         r2 = r * r
         s, c = r * horner(self.precision.sine, r2), horner(self.precision.cosine, r2)
         return s * c, 1.0 - s * (0.5 * s)
 
-    def _floor(self, x: Symbol) -> Symbol:
-        return self.program.record("floor", x)
+    def _round(self, x: Symbol) -> Symbol:
+        return self.program.record("round", x)
 
     def inverse_sqrt(self, x: Symbol) -> Symbol:
         """See `ScalarMath`."""

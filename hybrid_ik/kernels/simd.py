@@ -18,6 +18,8 @@ from hybrid_ik.kernels.program import Recording
 FAST = ("contract", "reassoc", "arcp", "nsz", "afn")
 WORD = ir.IntType(64)
 NUMBERS = {"double": ir.DoubleType(), "float": ir.FloatType()}
+# A sum with such a number has no fraction left, for its neighbours are the next whole ones; up to a third of it.
+WHOLE = {"double": 1.5 * 2**52, "float": 1.5 * 2**23}
 
 
 class LaneProgram(NamedTuple):
@@ -63,6 +65,12 @@ def _operations(build: Any, vector: Any) -> dict[str, Callable[..., Any]]:
     def less(x: Any, y: Any) -> Any:
         return build.fcmp_ordered("<", x, y)
 
+    def nearest(x: Any) -> Any:
+        # Not `FAST`: reordered, nothing would be rounded. Nor `llvm.rint`: x86 before SSE4.1 has no instruction for it,
+        # and would call the C library for each lane.
+        whole = ir.Constant(vector, [WHOLE[str(vector.element)]] * vector.count)
+        return build.fsub(build.fadd(x, whole, flags=("contract",)), whole)
+
     def call(name: str, x: Any) -> Any:
         name = f"llvm.{name}.v{vector.count}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
         known = build.module.globals.get(name)
@@ -74,7 +82,7 @@ def _operations(build: Any, vector: Any) -> dict[str, Callable[..., Any]]:
         "multiply": lambda x, y: build.fmul(x, y, flags=FAST),
         "divide": lambda x, y: build.fdiv(x, y, flags=FAST),
         "negate": lambda x: build.fneg(x, flags=FAST),
-        "floor": lambda x: call("floor", x),
+        "round": nearest,
         "square_root": lambda x: call("sqrt", x),
         "maximum": lambda x, y: build.select(less(y, x), x, y),
         "minimum": lambda x, y: build.select(less(x, y), x, y),
