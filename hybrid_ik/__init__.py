@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hybrid_ik.samplers.lookup import LookupSampler
     from hybrid_ik.samplers.meanflow import MeanFlowSampler
     from hybrid_ik.samplers.uniform import UniformSampler
+    from hybrid_ik.solution_sets.solution_set import Limit, Piece, SolutionSet
     from hybrid_ik.solver import HybridSolver
     from hybrid_ik.tensor_pose import TensorPose
 
@@ -38,15 +39,18 @@ _HOME = {
     "InvalidInputError": "errors",
     "LMConfig": "refiners.base",
     "LaneRefiner": "refiners.lanes",
+    "Limit": "solution_sets.solution_set",
     "LookupSampler": "samplers.lookup",
     "MeanFlowSampler": "samplers.meanflow",
     "MujocoRefiner": "refiners.mujoco",
+    "Piece": "solution_sets.solution_set",
     "Pose": "pose",
     "Refiner": "refiners.base",
     "Robot": "robot",
     "RobotError": "errors",
     "RobotNotAvailableError": "errors",
     "Sampler": "samplers.base",
+    "SolutionSet": "solution_sets.solution_set",
     "Status": "result",
     "TensorPose": "tensor_pose",
     "UniformSampler": "samplers.uniform",
@@ -64,15 +68,18 @@ __all__ = [
     "InvalidInputError",
     "LMConfig",
     "LaneRefiner",
+    "Limit",
     "LookupSampler",
     "MeanFlowSampler",
     "MujocoRefiner",
+    "Piece",
     "Pose",
     "Refiner",
     "Robot",
     "RobotError",
     "RobotNotAvailableError",
     "Sampler",
+    "SolutionSet",
     "Status",
     "TensorPose",
     "UniformSampler",

@@ -1,8 +1,4 @@
-"""The arm's mathematics, written once over any scalar type.
-
-A scalar may be a float, a numpy array or a torch tensor (one entry per configuration), or the recording scalar of
-`hybrid_ik.kernels.program`. Vectors are lists of scalars, matrices lists of rows. What plain arithmetic cannot say
-(sines, roots, choices) goes through a `ScalarMath`.
+"""The arm's mathematics, written once over any scalar type; see `scalar_math`.
 
 Everything here is about the inner arm: from the first joint frame to the last one, and a point on the last link.
 Mount and tool are constants outside it (`Chain.first_last`).
@@ -11,59 +7,12 @@ Mount and tool are constants outside it (`Chain.first_last`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hybrid_ik.chain import Chain
-
-Scalar = Any
-Vector = list[Scalar]
-Matrix = list[Vector]
-
-
-class ScalarMath(Protocol):
-    """Functions of a scalar type that operators do not give."""
-
-    def sin_cos(self, x: Scalar) -> tuple[Scalar, Scalar]:
-        """Sine and cosine of `x` [rad]."""
-
-    def inverse_sqrt(self, x: Scalar) -> Scalar:
-        """1 / sqrt(x), x > 0."""
-
-    def maximum(self, x: Scalar, y: Scalar) -> Scalar:
-        """The larger of the two."""
-
-    def minimum(self, x: Scalar, y: Scalar) -> Scalar:
-        """The smaller of the two."""
-
-    def where_less(self, x: Scalar, y: Scalar, if_less: Scalar, otherwise: Scalar) -> Scalar:
-        """`if_less` where x < y, `otherwise` elsewhere."""
-
-
-class NumpyMath:
-    """`ScalarMath` of floats and numpy arrays."""
-
-    def sin_cos(self, x: Scalar) -> tuple[Scalar, Scalar]:
-        """See `ScalarMath`."""
-        return np.sin(x), np.cos(x)
-
-    def inverse_sqrt(self, x: Scalar) -> Scalar:
-        """See `ScalarMath`."""
-        return 1.0 / np.sqrt(x)
-
-    def maximum(self, x: Scalar, y: Scalar) -> Scalar:
-        """See `ScalarMath`."""
-        return np.maximum(x, y)
-
-    def minimum(self, x: Scalar, y: Scalar) -> Scalar:
-        """See `ScalarMath`."""
-        return np.minimum(x, y)
-
-    def where_less(self, x: Scalar, y: Scalar, if_less: Scalar, otherwise: Scalar) -> Scalar:
-        """See `ScalarMath`."""
-        chosen: Scalar = np.where(x < y, if_less, otherwise)
-        return chosen[()]
+from hybrid_ik.scalar_math import Cholesky, Matrix, Scalar, ScalarMath, Vector, cross, damped_least_squares, dot
 
 
 def joint_frames(
@@ -212,13 +161,7 @@ def lm_step(
         posture: pulls the joints; None leaves that out of the program.
         damping_floor: the least mu; `DAMPING_FLOOR`, unless numbers are too coarse for it.
     """
-    R, p_last, axes, origins = joint_frames(chain, q, math)
-    p = [p_last[k] + dot(R[k], p_last_tip) for k in range(3)]
-    residual = pose_residual(R, p, R_target, p_target, math)
-    e = [*residual.position, *(orientation_weight * x for x in residual.rotation)]
-    J = geometric_jacobian(chain, axes, origins, p)
-    # A turn about z changes r by -z + O(|r|): near the target the steps converge quadratically.
-    J = [[*column[:3], *(orientation_weight * x for x in column[3:])] for column in J]
+    e, J, residual = _weighted(chain, q, R_target, p_target, p_last_tip, orientation_weight, math)
     mu = damping * dot(e, e) + (DAMPING_FLOOR if damping_floor is None else damping_floor)
 
     gradient = [dot(column, e) for column in J]
@@ -246,45 +189,87 @@ def lm_step(
 DAMPING_FLOOR = 1e-10
 
 
-def damped_least_squares(J: list[Vector], e: Vector, mu: Scalar, math: ScalarMath) -> Vector:
-    """x that minimizes |J x - e|^2 + mu |x|^2, J given by its columns.
+class CurveStep(NamedTuple):
+    """What `curve_step` finds at some joints."""
 
-    By Cholesky of the smaller of J^T J + mu I and J J^T + mu I; with more joints than rows the second is also the
-    better conditioned one, for it has no null space.
+    correction: Vector
+    """The step to be taken."""
+    tangent: Vector
+    """Where the errors do not change; not of unit length."""
+    position_error_squared: Scalar
+    """[m^2], before the step."""
+    chord_squared: Scalar
+    """4 sin^2 of half the angle, before the step."""
+    inverse_trace: Scalar
+    """Sum of 1 / sigma^2 over the singular values sigma of [J; b] [1/m^2]: large where two curves come near."""
+
+
+def curve_step(
+    chain: Chain,
+    q: Sequence[Scalar],
+    border: Sequence[Scalar],
+    offset: Scalar,
+    R_target: Matrix,
+    p_target: Vector,
+    p_last_tip: Vector,
+    orientation_weight: Scalar,
+    damping: Scalar,
+    math: ScalarMath,
+) -> CurveStep:
+    r"""Newton's step onto the curve of joints that meet a pose, and the direction in which the curve goes on.
+
+    An arm with one joint more than its task has rows meets a pose along curves. With J and e as in `lm_step`, without
+    limits, and a row b beside J that is not orthogonal to the curve, the step x and the tangent y have
+
+        [J; b] x = [e; offset],    [J; b] y = [0; 1].
+
+    b along the curve and no offset leads straight back to it (Allgower and Georg, 1990, "Numerical Continuation
+    Methods", ch. 4); b a unit vector and the way to a limit leads to where a joint meets its limit. Both are solved
+    through A^T A + mu I with A = [J; b], mu = damping |e|^2 + `CURVE_FLOOR`. With b = 0 the step is that of
+    Levenberg and Marquardt.
+
+    Args:
+        chain: the arm; its limits count for nothing here.
+        q: `dof` scalars.
+        border: b.
+        offset: see above.
+        R_target: see `lm_step`, as all that follow.
+        p_target: [m].
+        p_last_tip: [m].
+        orientation_weight: [m/rad].
+        damping: of steps that begin far from the curve.
+        math: functions of the scalars' type.
     """
-    if len(J) <= len(e):
-        return solve_positive_definite(J, [dot(column, e) for column in J], mu, math)
-    rows = [[column[k] for column in J] for k in range(len(e))]
-    y = solve_positive_definite(rows, e, mu, math)
-    return [dot(column, y) for column in J]
+    e, J, residual = _weighted(chain, q, R_target, p_target, p_last_tip, orientation_weight, math)
+    factors = Cholesky(
+        [[*column, b] for column, b in zip(J, border, strict=True)], damping * dot(e, e) + CURVE_FLOOR, math
+    )
+    wanted = [*e, offset]
+    correction = factors.solve([dot([*column, b], wanted) for column, b in zip(J, border, strict=True)])
+    errors = residual.position_error_squared, residual.chord_squared
+    return CurveStep(correction, factors.solve(list(border)), *errors, factors.inverse_trace())
 
 
-def solve_positive_definite(rows: list[Vector], b: Vector, mu: Scalar, math: ScalarMath) -> Vector:
-    """x with (G + mu I) x = b, where G holds the inner products of `rows`; by Cholesky factors L L^T."""
-    n = len(rows)
-    L: Matrix = [[0.0] * n for _ in range(n)]
-    inverse: Vector = []
-    for j in range(n):
-        pivot = dot(rows[j], rows[j]) + mu - dot(L[j][:j], L[j][:j])
-        inverse.append(math.inverse_sqrt(pivot))
-        for i in range(j + 1, n):
-            L[i][j] = (dot(rows[i], rows[j]) - dot(L[i][:j], L[j][:j])) * inverse[j]
-    y: Vector = []
-    for i in range(n):
-        y.append((b[i] - dot(L[i][:i], y)) * inverse[i])
-    for i in reversed(range(n)):
-        y[i] = (y[i] - dot([L[k][i] for k in range(i + 1, n)], y[i + 1 :])) * inverse[i]
-    return y
+CURVE_FLOOR = 1e-12
 
 
-def dot(a: Sequence[Scalar], b: Sequence[Scalar]) -> Scalar:
-    """Sum of products."""
-    return sum((x * y for x, y in zip(a, b, strict=True)), 0.0)
-
-
-def cross(a: Vector, b: Vector) -> Vector:
-    """a x b."""
-    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+def _weighted(
+    chain: Chain,
+    q: Sequence[Scalar],
+    R_target: Matrix,
+    p_target: Vector,
+    p_last_tip: Vector,
+    orientation_weight: Scalar,
+    math: ScalarMath,
+) -> tuple[Vector, list[Vector], Residual]:
+    """e = [p* - p; w r], the columns of its Jacobian but for the sign, and the residual."""
+    R, p_last, axes, origins = joint_frames(chain, q, math)
+    p = [p_last[k] + dot(R[k], p_last_tip) for k in range(3)]
+    residual = pose_residual(R, p, R_target, p_target, math)
+    e = [*residual.position, *(orientation_weight * x for x in residual.rotation)]
+    J = geometric_jacobian(chain, axes, origins, p)
+    # A turn about z changes r by -z + O(|r|): near the target the steps converge quadratically.
+    return e, [[*column[:3], *(orientation_weight * x for x in column[3:])] for column in J], residual
 
 
 def _bounded(chain: Chain, x: Sequence[Scalar], y: Sequence[Scalar]) -> Any:

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from hybrid_ik.arm import arm_joints, default_tip, find_frame, joint_kind, joint_name
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError, RobotError
-from hybrid_ik.kinematics import NumpyMath, forward_kinematics
+from hybrid_ik.kinematics import forward_kinematics
 from hybrid_ik.loading import Source, load_drawable, load_model
 from hybrid_ik.pose import Pose, quaternion_from_matrix
+from hybrid_ik.scalar_math import NumpyMath
 
 Array = NDArray[np.float64]
 

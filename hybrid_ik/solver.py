@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,8 @@ from hybrid_ik.samplers.lookup import LookupSampler
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
 from hybrid_ik.samplers.shipped import require_shipped_network, shipped_network
 from hybrid_ik.samplers.uniform import UniformSampler
+from hybrid_ik.solution_sets.finder import SetFinder
+from hybrid_ik.solution_sets.solution_set import SolutionSet
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 
 if TYPE_CHECKING:
@@ -154,6 +156,45 @@ class HybridSolver:
             lambda flat, rows: self._solve_many(flat, n_solutions, rows, first, last, min_distance), first, flat, rows
         )
         return many.reshape(*pose.shape, n_solutions)
+
+    def solve_all(
+        self, pose: Pose | ArrayLike, *, spacing: float = 0.05, miss: float = 1e-3, most_points: int = 20_000
+    ) -> SolutionSet:
+        """Every answer of one pose.
+
+        With one joint more than the pose has rows the answers are curves, and come as polylines of verified joints,
+        each closed, or with the joint limits that end it. Without a spare joint they are separate points. With two
+        spare joints or more they fill surfaces and bodies, and come as an even cover by points.
+
+        The set does not depend on the solver's sampler, refiner, seed and threads, but on its tolerances and on whether
+        its orientation counts.
+
+        Args:
+            pose: `T_base_tip`, a single one; or a homogeneous matrix.
+            spacing: largest distance from one point of a curve to the next, along it [rad, or m]; of a cover, the
+                distance from any answer to the nearest point.
+            miss: more starts are tried until the chance that a piece is missing is estimated to be at most this, or
+                1,024 were tried; see `SolutionSet.missing`.
+            most_points: of a cover, which ends there even if it is not complete: its size grows as (range / spacing)
+                to the power of the spare joints.
+
+        Raises:
+            InvalidInputError: an argument of the wrong shape, kind or range.
+        """
+        pose = Pose.as_pose(pose)
+        if pose.shape:
+            raise InvalidInputError(
+                f"solve_all: expected one pose, got a batch of shape {pose.shape}: call it for each"
+            )
+        for name, value in (("spacing", spacing), ("miss", miss)):
+            if not 0.0 < value < np.inf:
+                raise InvalidInputError(f"{name} must be positive and finite, got {value}")
+        _check_count("most_points", most_points)
+        return self._set_finder.find(pose, spacing, miss, most_points)
+
+    @cached_property
+    def _set_finder(self) -> SetFinder:
+        return SetFinder(self.robot.chain, self.refiner.config)
 
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
         rounds = (n_seeds,) if n_seeds else ONE_ANSWER_ROUNDS

@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import RobotError
-from hybrid_ik.kinematics import NumpyMath, forward_kinematics
+from hybrid_ik.kinematics import forward_kinematics
 from hybrid_ik.pose import Pose
+from hybrid_ik.scalar_math import NumpyMath
 
 
 def _random_chain(rng, kinds=("hinge", "slide", "hinge", "hinge"), axes=None, origins=None):

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hybrid_ik.kernels import cpu
-from hybrid_ik.kinematics import NumpyMath, forward_kinematics
+from hybrid_ik.kinematics import forward_kinematics
 from hybrid_ik.learning.torch_math import TorchMath
 from hybrid_ik.pose import Pose, pose_error
+from hybrid_ik.scalar_math import NumpyMath
 
 CONFIGURATIONS = 10_000
 TOLERANCE = 1e-9  # m and rad

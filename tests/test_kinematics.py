@@ -10,21 +10,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.transform import Rotation
 
 from hybrid_ik.kinematics import (
-    NumpyMath,
     Posture,
     chord,
-    cross,
-    damped_least_squares,
-    dot,
     forward_kinematics,
     geometric_jacobian,
     joint_frames,
     lm_step,
     pose_residual,
-    solve_positive_definite,
 )
 from hybrid_ik.learning.torch_math import TorchMath
 from hybrid_ik.pose import Pose
+from hybrid_ik.scalar_math import NumpyMath, cross, damped_least_squares, dot, solve_positive_definite
 
 MATH = NumpyMath()
 ANGLES = [0.0, 1e-8, 1e-4, 0.0099, 0.0101, 0.5, 2.0, 3.1, np.pi - 1e-6]

@@ -19,7 +19,8 @@ from hybrid_ik.kernels.program import (
     record_forward,
     record_step,
 )
-from hybrid_ik.kinematics import NumpyMath, Posture, forward_kinematics, lm_step
+from hybrid_ik.kinematics import Posture, forward_kinematics, lm_step
+from hybrid_ik.scalar_math import NumpyMath
 
 
 def _run(build, *inputs):

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # Searches at a time: as many numbers as an AVX-512 register holds; narrower registers take several.
 COARSE_LANES, FINE_LANES = 16, 8
 
-PROGRAM = ("kinematics.py", *(f"kernels/{name}.py" for name in ("cpu", "native", "program", "simd")))
+PROGRAM = ("kinematics.py", "scalar_math.py", *(f"kernels/{name}.py" for name in ("cpu", "native", "program", "simd")))
 LOOPS = (
     "result.py",
     *(f"kernels/{name}.py" for name in ("cpu", "drivers", "entries", "native", "pools", "program", "quaternion")),

@@ -36,6 +36,7 @@ from hybrid_ik.kernels.program import (
 
 SOURCES = (
     "kinematics.py",
+    "scalar_math.py",
     "result.py",
     *(f"kernels/{name}.py" for name in ("gpu", "gpu_loops", "program", "quaternion")),
 )

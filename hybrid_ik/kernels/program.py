@@ -18,7 +18,8 @@ from numpy.polynomial import Polynomial
 
 from hybrid_ik import kinematics
 from hybrid_ik.chain import Chain
-from hybrid_ik.kinematics import Posture, Scalar
+from hybrid_ik.kinematics import Posture
+from hybrid_ik.scalar_math import Scalar
 
 
 class Statement(NamedTuple):
@@ -146,7 +147,7 @@ def is_constant(x: Symbol | float, value: float) -> bool:
 
 
 class RecordingMath:
-    """`kinematics.ScalarMath` of recorded scalars: no calls, for a call in the body would end vectorisation."""
+    """`scalar_math.ScalarMath` of recorded scalars: no calls, for a call in the body would end vectorisation."""
 
     def __init__(self, program: Program, precision: Precision | None = None) -> None:
         self.program, self.precision = program, precision or DOUBLE
@@ -298,3 +299,27 @@ def record_step(chain: Chain, with_posture: bool, precision: Precision) -> Recor
     if precision is DOUBLE:
         new = [math.where_less(0.5, finished, old, x) for old, x in zip([*q, steps], new, strict=True)]
     return program.recording([*new, step.position_error_squared, step.chord_squared, step.length_squared, finished])
+
+
+class CurveSlots:
+    """Places in the workspace of a curve step, after the joints and as many numbers of the border."""
+
+    OFFSET, DAMPING = 0, 1
+    TARGET = 2  # R_first_last by rows, p_first_tip
+    TIP, WEIGHT = 14, 17
+    ERRORS = 18  # squares of the position error and of the chord of the turn, inverse trace
+    CORRECTION = 21  # as many numbers as joints, and after them as many of the tangent
+
+
+def record_curve_step(chain: Chain) -> Recording:
+    """`kinematics.curve_step`, of the workspace that `CurveSlots` describes.
+
+    Outputs: the errors, the inverse trace, the correction and the tangent.
+    """
+    program = Program()
+    q, border, (offset, damping) = program.read(chain.dof), program.read(chain.dof), program.read(2)
+    R, p_target, p_last_tip, (weight,) = program.read(9), program.read(3), program.read(3), program.read(1)
+    target = [R[0:3], R[3:6], R[6:9]], p_target, p_last_tip, weight
+    step = kinematics.curve_step(chain, q, border, offset, *target, damping, RecordingMath(program))
+    errors = step.position_error_squared, step.chord_squared, step.inverse_trace
+    return program.recording([*errors, *step.correction, *step.tangent])

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.encoding import Encoder
-from hybrid_ik.kinematics import NumpyMath, forward_kinematics
+from hybrid_ik.kinematics import forward_kinematics
 from hybrid_ik.learning.torch_math import TorchMath
+from hybrid_ik.scalar_math import NumpyMath
 
 Array = NDArray[np.float64]
 

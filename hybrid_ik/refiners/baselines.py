@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import HybridIKError, InvalidInputError
-from hybrid_ik.kinematics import NumpyMath, dot, geometric_jacobian, joint_frames, pose_residual
+from hybrid_ik.kinematics import geometric_jacobian, joint_frames, pose_residual
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig
 from hybrid_ik.refiners.mujoco import TipError, WeightedResidual
 from hybrid_ik.refiners.rows import Claims, RowRefiner
 from hybrid_ik.result import Status
 from hybrid_ik.robot import Robot
+from hybrid_ik.scalar_math import NumpyMath, dot
 
 
 class Baseline(RowRefiner):

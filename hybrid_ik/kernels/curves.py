@@ -1,0 +1,67 @@
+"""Curves of joints that all meet one pose, followed by the recorded steps of one arm in SIMD lanes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.kernels.cpu import FINE_LANES
+from hybrid_ik.kernels.native import load_addresses, load_functions, source_hash
+
+PROGRAM = (
+    *("kinematics.py", "scalar_math.py"),
+    *(f"kernels/{name}.py" for name in ("curves", "native", "program", "simd")),
+)
+LOOPS = tuple(
+    f"kernels/{name}.py" for name in ("cpu", "curve_loops", "curves", "entries", "native", "pools", "program")
+)
+ROWS = "f8[:,::1], f8[:,::1], f8[::1], f8[::1]"
+SIGNATURES = {
+    "settle_rows": f"i8, {ROWS}, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
+    "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
+    "find_on_curves": "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
+}
+
+# What became of a curve: see `curve_loops.follow_rows`.
+OPEN, CLOSED, LOST, LONG, SAME = 0, 1, 2, 3, 4
+
+
+class CurveKernel:
+    """The compiled functions of an arm that `curve_loops` describes: `settle_rows`, `follow_rows`, `find_on_curves`.
+
+    Their arguments are not looked at: arrays must have the types of `SIGNATURES`, and be contiguous.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        loops = load_functions(f"curves_{source_hash(*LOOPS)}", SIGNATURES, _loops, checked=False)
+        name = f"{chain.fingerprint[:16]}_curve_{source_hash(*PROGRAM)}"
+        step = load_addresses(name, lambda: _program(chain))["curve"]
+        self.settle_rows = partial(loops["settle_rows"], step)
+        self.follow_rows = partial(loops["follow_rows"], step)
+        self.find_on_curves = loops["find_on_curves"]
+
+
+KERNELS: dict[str, CurveKernel] = {}
+
+
+def load_curve_kernel(chain: Chain) -> CurveKernel:
+    """The compiled functions for an arm, kept as those of `cpu.load_kernel` are."""
+    if chain.fingerprint not in KERNELS:
+        KERNELS[chain.fingerprint] = CurveKernel(chain)
+    return KERNELS[chain.fingerprint]
+
+
+def _loops() -> str:
+    from hybrid_ik.kernels import curve_loops
+    from hybrid_ik.kernels.entries import intermediate_code
+
+    return intermediate_code({name: getattr(curve_loops, name) for name in SIGNATURES}, SIGNATURES)
+
+
+def _program(chain: Chain) -> str:
+    from hybrid_ik.kernels.program import CurveSlots, record_curve_step
+    from hybrid_ik.kernels.simd import LaneProgram, module_code
+
+    first = 2 * chain.dof + CurveSlots.ERRORS
+    slots = range(first, first + 3 + 2 * chain.dof)
+    return module_code({"curve": LaneProgram(record_curve_step(chain), "double", FINE_LANES, slots)})

@@ -1,0 +1,61 @@
+"""All answers of arms without a spare joint: isolated points of joint space."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.samplers.uniform import UniformSampler
+from hybrid_ik.solution_sets.following import FIRST_STARTS, MOST_STARTS, CurveFollower, missing_chance
+from hybrid_ik.solution_sets.solution_set import Piece
+
+Array = NDArray[np.float64]
+
+SAME = 1e-3  # rad, or m: answers nearer than this are one
+TURN = 2.0 * np.pi
+
+
+def find_branches(
+    follower: CurveFollower, target: Array, miss: float, tolerance: tuple[float, float]
+) -> tuple[list[Piece], float, int]:
+    """Every answer of a target as a piece of one point, the chance that one is missing, and the starts tried."""
+    starts, n, tried = UniformSampler(follower.chain), FIRST_STARTS, 0
+    around = np.array(follower.chain.kinds) == "hinge"
+    answers, hits = np.empty((0, follower.chain.dof)), np.empty(0, int)
+    while True:
+        settled = follower.settle(target, starts.table(n)[tried:])
+        for q in settled.q[settled.success]:
+            d = q - answers
+            known = np.flatnonzero(np.linalg.norm(d - around * TURN * np.round(d / TURN), axis=1) < SAME)
+            if len(known):
+                hits[known[0]] += 1
+            else:
+                answers, hits = np.concatenate([answers, q[None]]), np.append(hits, 1)
+        if missing_chance(hits) <= miss or n >= MOST_STARTS:
+            break
+        tried, n = n, 2 * n
+    copies = [copy for q in answers for copy in _within(follower.chain, q)]
+    q = np.array(copies).reshape(-1, follower.chain.dof)
+    judged = follower.settle(target, q, np.zeros_like(q), tolerance=tolerance)
+    pieces = [
+        Piece(q, np.zeros_like(q), e[:1], e[1:], False, 0.0, None, np.zeros(q.shape[1]))
+        for q, e in zip(judged.q[judged.success][:, None], judged.errors[judged.success], strict=True)
+    ]
+    return sorted(pieces, key=lambda piece: tuple(piece.q[0])), missing_chance(hits), n
+
+
+def _within(chain: Chain, q: Array) -> list[Array]:
+    """The same answer wherever whole turns take it within the limits; joints without limits stay near 0."""
+    values = []
+    for x, kind, lower, upper in zip(q, chain.kinds, chain.lower, chain.upper, strict=True):
+        if kind == "slide":
+            values.append([x] if lower <= x <= upper else [])
+        elif np.isinf(upper - lower):
+            values.append([x - TURN * np.round(x / TURN)])
+        else:
+            turns = np.arange(np.ceil((lower - x) / TURN), np.floor((upper - x) / TURN) + 1)
+            values.append(list(x + TURN * turns))
+    return [np.array(copy) for copy in product(*values)]

@@ -1,0 +1,134 @@
+"""What of closed curves lies within the joint limits."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.solution_sets.following import Loops
+from hybrid_ik.solution_sets.hermite import Segments, crossings
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+TURN = 2.0 * np.pi
+WHOLE, LOWER, UPPER = 0, -1, 1  # what ends a span: nothing, or a joint at this limit
+
+
+class Spans(NamedTuple):
+    """Parts of curves; each array has an entry for each of them."""
+
+    curve: Indices
+    begin: Array
+    """Place along the curve [rad, or m]."""
+    end: Array
+    """Beyond the length of the curve where the part goes on at its beginning."""
+    shift: Array
+    """Whole turns to be added to the joints `(k, dof)` [rad]."""
+    joint: Indices
+    """The joints that meet a limit at both ends, `(k, 2)`."""
+    side: Indices
+    """`LOWER` or `UPPER` there, `(k, 2)`; `WHOLE` where a whole curve lies within the limits."""
+
+
+class Events(NamedTuple):
+    """Places where a joint crosses a limit, in the order of curves and of places along them."""
+
+    curve: Indices
+    place: Array
+    joint: Indices
+    side: Indices
+
+
+def cut(loops: Loops, chain: Chain) -> list[Spans]:
+    """The parts of curves within the limits of an arm.
+
+    Joints that go round are within the limits wherever a whole number of turns takes them there. A joint whose range is
+    wider than a turn has several such places: then there are parts for each of them.
+    """
+    middle, half = 0.5 * (chain.sample_lower + chain.sample_upper), 0.5 * (chain.upper - chain.lower)
+    around = (np.array(chain.kinds) == "hinge") & (half < np.pi)
+    return [
+        _cut(loops, np.where(np.isfinite(half), middle, 0.0), half, around, np.array(copy))
+        for copy in product(*_copies(loops, chain, middle, half, around))
+    ]
+
+
+def _copies(loops: Loops, chain: Chain, middle: Array, half: Array, around: NDArray[np.bool_]) -> list[Array]:
+    """For each joint the turns by which curves are moved; more than none only where its range is wider than a turn."""
+    copies = [np.zeros(1)] * chain.dof
+    if len(loops.segments.q0):
+        least, most = (f(bound, axis=0) for f, bound in zip((np.min, np.max), loops.segments.bounds, strict=True))
+        for j, kind in enumerate(chain.kinds):
+            if kind == "hinge" and not around[j] and np.isfinite(half[j]):
+                first, last = (middle[j] - half[j] - most[j]) / TURN, (middle[j] + half[j] - least[j]) / TURN
+                copies[j] = TURN * np.arange(np.ceil(first), np.floor(last) + 1)
+    return copies
+
+
+def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copy: Array) -> Spans:
+    places = Places(loops)
+    events = _events(loops.segments, places, middle - copy, half, around)
+    n, k = len(events.place), len(loops.winding)
+    first = np.searchsorted(events.curve, np.arange(k + 1))
+    following = np.arange(1, n + 1)
+    last = first[events.curve + 1] - 1
+    following[last] = first[events.curve[last]]
+    length = places.length[events.curve]
+    end = events.place[following] + np.where(np.arange(n) == last, length, 0.0)
+
+    free = np.flatnonzero(np.diff(first) == 0)  # curves that cross no limit: all of them is within, or nothing
+    curve = np.concatenate([events.curve, free])
+    begin, end = np.concatenate([events.place, np.zeros(len(free))]), np.concatenate([end, places.length[free]])
+    q, _ = places.at(curve, 0.5 * (begin + end))
+    turns = np.where(around, TURN * np.round((middle - q) / TURN), copy)
+    inside = (np.abs(q + turns - middle) <= half).all(1)
+    joint = np.concatenate([np.stack([events.joint, events.joint[following]], 1), np.full((len(free), 2), -1)])
+    side = np.concatenate([np.stack([events.side, events.side[following]], 1), np.full((len(free), 2), WHOLE)])
+    return Spans(curve[inside], begin[inside], end[inside], turns[inside], joint[inside], side[inside])
+
+
+def _events(segments: Segments, places: Places, middle: Array, half: Array, around: NDArray[np.bool_]) -> Events:
+    """All crossings of limits: a joint that goes round meets the same ones a turn farther on."""
+    low, high = segments.bounds
+    origin = middle + np.where(around, TURN * np.round((segments.q0 - middle) / TURN), 0.0)
+    levels = [(LOWER, -half), (UPPER, half)]
+    beyond = np.where(around, TURN - half, np.inf)
+    levels += [(LOWER, beyond), (UPPER, -beyond)]
+    found = []
+    for limit, offset in levels:
+        s, j = np.nonzero((low <= origin + offset) & (high >= origin + offset))
+        found.append((s, j, np.full(len(s), limit), origin[s, j] + offset[j]))
+    s, j, side, level = (np.concatenate(column) for column in zip(*found, strict=True))
+    which, u = crossings(segments.coefficients[:, s, j], level)
+    s, j, side = s[which], j[which], side[which]
+    curve, place = places.curve[s], places.begin[s] + u * segments.length[s]
+    order = np.lexsort([place, curve])
+    return Events(curve[order], place[order], j[order], side[order])
+
+
+class Places:
+    """Places along closed curves, as lengths from their first points [rad, or m]."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops, lengths = loops, loops.segments.length
+        self._sum = np.concatenate([[0.0], np.cumsum(lengths)])
+        self._start = self._sum[loops.first]
+        self.curve = np.repeat(np.arange(len(loops.winding)), np.diff(loops.first))
+        self.begin = self._sum[:-1] - self._start[self.curve]
+        self.length = np.diff(self._start)
+        self.winding = loops.winding
+
+    def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
+        """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
+        loops, rounds = self._loops, np.floor(place / self.length[curve])
+        total = self._start[curve] + place - rounds * self.length[curve]
+        segment = np.searchsorted(self._sum, total, side="right") - 1
+        segment = np.clip(segment, loops.first[curve], loops.first[curve + 1] - 1)
+        u = (total - self._sum[segment]) / loops.segments.length[segment]
+        q, tangent = loops.segments.at(segment, u)
+        return q + rounds[:, None] * loops.winding[curve], tangent
