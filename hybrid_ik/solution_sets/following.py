@@ -116,6 +116,11 @@ class CurveFollower:
         self._steps = self.step_options(FIRST, LONGEST)
         self._starts = UniformSampler(chain)
 
+    @property
+    def n_rows(self) -> int:
+        """Numbers that a pose fixes: 6, or 3 without the orientation."""
+        return 6 if self._orientation else 3
+
     def step_options(self, first: float, longest: float, paired: bool = False) -> Array:
         """Options of `follow`, for steps of these lengths [rad, or m]."""
         steps = first, longest, SHORTEST, STRAIGHT, CLEARANCE / self._scale, TOO_LONG, float(paired)

@@ -70,7 +70,7 @@ def _checked(cost: Callable[[Array], Array], q: Array) -> Array:
     values = np.asarray(cost(q), dtype=float)
     if values.shape != (len(q),) or np.isnan(values).any():
         raise InvalidInputError(
-            f"prefer: the function was given joints {q.shape} and must return a cost for each, ({len(q)},), none of them "
-            f"NaN; it returned {values.shape}"
+            f"prefer: the function was given joints {q.shape} and must return a cost for each, ({len(q)},), none of "
+            f"them NaN; it returned {values.shape}"
         )
     return values
