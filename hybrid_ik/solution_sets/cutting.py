@@ -59,7 +59,7 @@ def cut(loops: Loops, chain: Chain) -> list[Spans]:
     spans = _cut_all(loops, middle, half, around, _copies(loops, middle, half, wide))
     if n_turns.any():
         spans = [_chosen(some, ~n_turns.any(1)[some.curve]) for some in spans]
-        for curve in np.flatnonzero(n_turns.any(1)):
+        for curve in np.flatnonzero(n_turns.any(1)).tolist():
             joint = int(np.argmax(n_turns[curve] > 0))
             line, place = _unrolled(loops, curve, joint, middle[joint], half[joint])
             copies = _copies(line, middle, half, wide)
@@ -72,7 +72,7 @@ def cut(loops: Loops, chain: Chain) -> list[Spans]:
 
 
 def _chosen(spans: Spans, which: NDArray[np.bool_]) -> Spans:
-    return Spans(*(column[which] for column in spans))
+    return Spans._make(column[which] for column in spans)
 
 
 def _cut_all(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copies: list[Array]) -> list[Spans]:
