@@ -19,6 +19,7 @@ MARGIN = 0.1  # share of the tolerances that points are brought within, so that 
 BARELY = 1e-6  # rad, or m: points as little beyond a limit are moved onto it
 STEEP = 2e-3  # least share of a joint in the tangent where it meets its limit
 FLAT = 5e-3  # rad, or m: how much of an end is left out where the share is less
+WIDEST = 0.25  # rad, or m: points farther apart say too little about the curve between them
 FAR = 0.05  # rad, or m: interpolated points are nearer to their curve than this
 
 
@@ -39,7 +40,7 @@ def _pieces(
 ) -> list[Piece]:
     spans = _without_flat_ends(places, spans)
     whole, length = spans.side[:, 0] == WHOLE, spans.end - spans.begin
-    n_parts = np.maximum(1, np.ceil(length / spacing).astype(int))
+    n_parts = np.maximum(1, np.ceil(length / min(spacing, WIDEST)).astype(int))
     n_points = np.where(whole, n_parts, n_parts + 1)
     first = np.concatenate([[0], np.cumsum(n_points)])
     span = np.repeat(np.arange(len(n_points)), n_points)
