@@ -21,7 +21,7 @@ from set_cases import (
     to_polyline,
 )
 
-from hybrid_ik import HybridSolver, InvalidInputError, LMConfig, Pose
+from hybrid_ik import HybridSolver, LMConfig
 
 TURN = 2.0 * np.pi
 SPACING = 0.05
