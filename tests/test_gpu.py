@@ -22,7 +22,8 @@ needs_triton = pytest.mark.skipif(
     find_spec("triton") is None, reason="no Triton: it comes with the CUDA builds of torch, or with hybrid-ik[gpu]"
 )
 
-CASES = [*"-m pytest -q -p no:cacheprovider -p no:xdist".split(), str(Path(__file__).with_name("gpu_cases.py"))]
+PYTEST = "-m pytest -q -p no:cacheprovider -p no:xdist".split()
+CASES = pytest.mark.parametrize("cases", ["gpu_cases.py", "gpu_network_cases.py"])
 
 
 def _run(*arguments, interpret):
@@ -33,16 +34,18 @@ def _run(*arguments, interpret):
 
 
 @needs_triton
-def test_the_kernels_under_the_interpreter():
-    _run(*CASES, interpret="1")
+@CASES
+def test_the_kernels_under_the_interpreter(cases):
+    _run(*PYTEST, str(Path(__file__).with_name(cases)), interpret="1")
 
 
 @needs_triton
 @pytest.mark.gpu
-def test_the_kernels_on_a_gpu():
+@CASES
+def test_the_kernels_on_a_gpu(cases):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    _run(*CASES, interpret="0")
+    _run(*PYTEST, str(Path(__file__).with_name(cases)), interpret="0")
 
 
 COMPILE = """

@@ -7,10 +7,12 @@ double precision until the search is finished. A block is done when all its lane
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from hybrid_ik.kernels.program import (
     Statement,
     fit,
     horner,
+    record_forward,
     record_step,
 )
 
@@ -56,11 +59,12 @@ OPERATIONS = {
 }
 
 
+WARP = 32
 MODULES: dict[Path, Any] = {}
 
 
 def load_kernels(chain: Chain, with_posture: bool = False) -> Any:
-    """The module of an arm's kernels, `refine` and `choose`; its text is written anew where it differs.
+    """The module of an arm's kernels, `forward`, `refine` and `choose`; its text is written anew where it differs.
 
     Raises:
         InvalidInputError: there is no Triton.
@@ -95,6 +99,8 @@ def module_source(chain: Chain, with_posture: bool) -> str:
         _jitted(_function_source("turn", record_turn(), "double")),
         _jitted(_function_source("coarse_step", record_step(chain, with_posture, SINGLE), "single", _errors(chain))),
         _jitted(_function_source("fine_step", record_step(chain, with_posture, DOUBLE), "double", _errors(chain))),
+        _jitted(_function_source("pose_of", record_forward(chain), "double")),
+        _jitted(_forward_source(chain), ("n",)),
         _jitted(_refine_source(chain, with_posture), ("first", "count", "group", "row_stride")),
         _jitted(inspect.getsource(gpu_loops.choose), ("count",)),
     ]
@@ -115,6 +121,27 @@ def record_turn() -> Recording:
     t = math.where_less(h_squared, 0.25, h_squared, 0.5 - 0.5 * h)
     r = program.record("square_root", t) * horner(polynomial, t)
     return program.recording([2.0 * math.where_less(h_squared, 0.25, r, 0.5 * np.pi - 2.0 * r)])
+
+
+def launch(kernel: Any, lanes: int, block: int, device: Any) -> Callable[..., None]:
+    """A kernel that is to run on so many lanes of a device, in blocks; a launch of none is left out."""
+    n_blocks = -(-lanes // block)
+    if n_blocks == 0:
+        return lambda *arguments, **options: None
+    run = partial(kernel[(n_blocks,)], BLOCK=block, num_warps=max(1, block // WARP), enable_fp_fusion=True)
+
+    def call(*arguments: Any, **options: Any) -> None:
+        with on(device):
+            run(*arguments, **options)
+
+    return call
+
+
+def on(device: Any) -> Any:
+    """Triton launches on the device that is current."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _load(path: Path) -> Any:
@@ -160,6 +187,12 @@ def _expression(statement: Statement, statements: list[Statement], precision: st
     return OPERATIONS[operation].format(*(f"v{i}" for i in operands))
 
 
+def _forward_source(chain: Chain) -> str:
+    text = _repeat(FORWARD, "$i", [{"$i": str(i)} for i in range(chain.dof)])
+    text = _repeat(text, "$k", [{"$k": str(k)} for k in range(12)])
+    return _finished(text.replace("$pose", ", ".join(f"o{k}" for k in range(12))), chain)
+
+
 def _refine_source(chain: Chain, with_posture: bool) -> str:
     text = REFINE if with_posture else "\n".join(x for x in REFINE.splitlines() if not x.endswith("# posture"))
     posture = [*(f"w{i}" for i in range(chain.dof)), "u0", "u1", "u2"] if with_posture else []
@@ -170,8 +203,12 @@ def _refine_source(chain: Chain, with_posture: bool) -> str:
     joints = [{"$i": str(i), "$limits": f'float("{a}"), float("{b}")'} for i, (a, b) in enumerate(bounds)]
     text = _repeat(_repeat(text, "$argument", casts), "$i", joints)
     text = text.replace("$double", ", ".join(double)).replace("$single", ", ".join(cast["$cast"] for cast in casts))
+    return _finished(text.replace("$target", ", ".join(TARGET)), chain)
+
+
+def _finished(text: str, chain: Chain) -> str:
     text = re.sub(r"\$all\((\w)\)", lambda match: ", ".join(f"{match[1]}{i}" for i in range(chain.dof)), text)
-    return text.replace("$target", ", ".join(TARGET)).replace("$DOF", str(chain.dof))
+    return text.replace("$DOF", str(chain.dof))
 
 
 def _repeat(text: str, mark: str, substitutes: list[dict[str, str]]) -> str:
@@ -193,10 +230,19 @@ TARGET = [*(f"R{i}" for i in range(9)), "p0", "p1", "p2"]
 LIMITS = ["position_limit", "chord_limit", "step_limit", "max_steps"]
 COARSE_LIMITS = ["coarse_position", "coarse_chord", "coarse_step_limit", "max_steps - 1.0"]
 
-# Of this text, a line with $i stands for one line for each joint, and $all(x) for x0, x1 and so on; a line with
+# Of these texts, a line with $i stands for one line for each joint, and $all(x) for x0, x1 and so on; a line with
 # $argument for one for each argument of the steps in single precision, which are $single, those in double $double.
 # A finished search in double precision stays as it is when it is stepped again, so its lane needs no care; one in
 # single precision would go on.
+FORWARD = """
+def forward(q, poses, n, BLOCK: tl.constexpr):
+    lane = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    active = lane < n
+    x$i = tl.load(q + $DOF * lane + $i, mask=active, other=0.0)
+    $pose = pose_of($all(x), BLOCK)
+    tl.store(poses + 12 * lane + $k, o$k, mask=active)
+"""
+
 REFINE = """
 def refine(
     position, quaternion, valid, mount_tool, starts, options, wanted, rows, n_open, q, errors, info,

@@ -5,11 +5,9 @@ Nothing here waits for the device: rows that have their answer are taken off a l
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +15,7 @@ import numpy as np
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.kernels.gpu import load_kernels
+from hybrid_ik.kernels.gpu import WARP, launch, load_kernels
 from hybrid_ik.kernels.gpu_loops import CONVERGED, I_MOVED, I_STATUS, I_STEPS, INVALID_INPUT, N_INFO, O_COARSE
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner
@@ -28,7 +26,6 @@ from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 if TYPE_CHECKING:
     import torch
 
-WARP = 32
 BLOCK = WARP  # searches that wait for the slowest of them: one warp, whose lanes agree without a barrier
 # Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 248 registers a lane, which is what
 # the compiler gives the kernel of the Panda. Where fewer rows are open, later starts are tried at the same time.
@@ -90,7 +87,7 @@ class GpuRefiner(Refiner):
         block: int = BLOCK,
     ) -> None:
         self._kernels = load_kernels(chain, with_posture=config.regularization > 0)
-        self.chain, self.config, self.device, self.block = chain, config, _usable_device(device), block
+        self.chain, self.config, self.device, self.block = chain, config, usable_device(device), block
         options = kernel_options(chain, config, single_first)
         self._single_first = bool(options[O_COARSE] > 0)
         self._options = self.tensor(options)
@@ -105,17 +102,15 @@ class GpuRefiner(Refiner):
         n = starts.shape[-2]
         problem = self._problem(target, starts, n, 1)
         found = self._empty(problem.n_rows)
-        with self._here():
-            rows = self._all_rows(problem.n_rows)
-            self._refine(problem, self._options, *rows, found, 0, 1)
+        rows = self._all_rows(problem.n_rows)
+        self._refine(problem, self._options, *rows, found, 0, 1)
         return _result(found, (*target.shape, n), is_tensor(target, q0))
 
     def search(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
         """See `Refiner.search`."""
         problem = self._searching(target, q0)
         best = self._no_answers(problem.n_rows)
-        with self._here():
-            self._search(problem, self._options, best, *self._all_rows(problem.n_rows))
+        self._search(problem, self._options, best, *self._all_rows(problem.n_rows))
         return _result(best, target.shape, is_tensor(target, q0))
 
     def closest(self, target: Pose | TensorPose, found: IKResult, q0: Array | torch.Tensor) -> IKResult:
@@ -126,11 +121,10 @@ class GpuRefiner(Refiner):
         others = self._searching(target, q0)
         others = others._replace(n_starts=min(OTHERS, others.n_starts))
         own = others._replace(starts=best.q.clone(), n_starts=1, row_stride=self.chain.dof)
-        with self._here():
-            everything, n_open = self._all_rows(others.n_rows), self._counters(1)
-            rows = self._empty_list(others.n_rows)
-            self._choose(*everything, best, best, rows, n_open, options, 0)  # of no searches: lists the open rows
-            self._search(others, options, best, *self._search(own, options, best, rows, n_open))
+        everything, n_open = self._all_rows(others.n_rows), self._counters(1)
+        rows = self._empty_list(others.n_rows)
+        self._choose(*everything, best, best, rows, n_open, options, 0)  # of no searches: lists the open rows
+        self._search(others, options, best, *self._search(own, options, best, rows, n_open))
         return _result(best, target.shape, is_tensor(target, q0))
 
     def _starts(self, q0: Any, shape: tuple[int, ...]) -> torch.Tensor:
@@ -221,18 +215,7 @@ class GpuRefiner(Refiner):
         )
 
     def _launch(self, name: str, lanes: int) -> Callable[..., None]:
-        """A kernel that is to run on so many lanes; a launch of none is left out."""
-        n_blocks = -(-lanes // self.block)
-        if n_blocks == 0:
-            return lambda *arguments, **options: None
-        kernel = getattr(self._kernels, name)[(n_blocks,)]
-        return partial(kernel, BLOCK=self.block, num_warps=max(1, self.block // WARP), enable_fp_fusion=True)
-
-    def _here(self) -> Any:
-        """Triton launches on the device that is current."""
-        import torch
-
-        return torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
+        return launch(getattr(self._kernels, name), lanes, self.block, self.device)
 
     def poses(self, target: Pose | TensorPose) -> TensorPose:
         """Poses on the device."""
@@ -309,7 +292,7 @@ def _result(found: _Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult
     return IKResult(**fields) if as_tensors else result_as_arrays(IKResult(**fields))
 
 
-def _usable_device(device: Any) -> torch.device:
+def usable_device(device: Any) -> torch.device:
     """The device, if kernels can run there."""
     import torch
 
