@@ -189,9 +189,9 @@ class HybridSolver:
         """As `_solve_one`, but that rows which need no more work are passed over where they lie."""
         poses = refiner.poses(pose)
         q0 = self._device_starts(pose, n_seeds or ONE_ANSWER_ROUNDS[-1], refiner)
-        best = refiner.search(poses, q0)
-        best = refiner.closest(poses, best, q0)
         beyond = poses.farther_than(self._span, refiner.p_base_first)
+        best = refiner.search(poses, q0, beyond if refiner.config.max_iterations else None)
+        best = refiner.closest(poses, best, q0)
         status: Any = best.status
         best = replace(best, status=status.masked_fill(beyond, int(Status.BEYOND_REACH)))
         return best if isinstance(pose, TensorPose) else result_as_arrays(best)

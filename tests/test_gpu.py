@@ -53,15 +53,16 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from hybrid_ik.kernels.gpu import load_kernels
+from hybrid_ik.kernels.gpu_loops import NUMBERS
 from hybrid_ik.robot import Robot
 
-INTEGERS = "rows", "n_open", "info", "best_info", "open_rows", "n_left"
-NUMBERS = "first", "count", "group", "row_stride"
+INTEGERS = "rows", "state", "info", "best_info", "open_rows", "next_state"
 FIXED = {"SINGLE_FIRST": True, "BLOCK": 32, "DOF": 7}
 
-def code(kernel):
+def code(kernel, **constants):
+    FIXED.update(constants)
     types = {name: "*fp64" for name in kernel.arg_names}
-    given = {"valid": "*i8", **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(NUMBERS, "i32"),
+    given = {"valid": "*i8", "hopeful": "*i8", **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(NUMBERS, "i32"),
              **dict.fromkeys(FIXED, "constexpr")}
     types = {name: given.get(name, kind) for name, kind in types.items()}
     source = ASTSource(kernel, types, {name: value for name, value in FIXED.items() if name in types})
@@ -69,9 +70,10 @@ def code(kernel):
     return compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm
 
 kernels = load_kernels(Robot("panda").chain)
-refine, choose = code(kernels.refine), code(kernels.choose)
-assert refine["cubin"] and choose["cubin"]
-assert "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]
+assert code(kernels.choose)["cubin"] and code(kernels.forward)["cubin"]
+for repeat in (False, True):
+    refine = code(kernels.refine, REPEAT=repeat)
+    assert refine["cubin"] and "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]
 """
 
 

@@ -26,6 +26,25 @@ O_POSTURE, O_COARSE = Options.POSTURE, Options.COARSE
 
 CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}
 
+# Arguments that change from launch to launch; no kernels are made for special values of them.
+NUMBERS = "n", "n_starts", "most", "capacity", "last", "group", "row_stride", "spread", "place"
+
+
+def share(state, n_starts, most, capacity, last):
+    """How the starts are dealt out in a round, from [open rows, starts of each that were tried] of its state.
+
+    Each open row gets as many lanes as there are for it, at least one and up to `most`, and each lane one start; in the
+    last round as many as are left to be tried, one after another.
+
+    Returns:
+        The first of these starts, lanes of a row, and starts of a lane.
+    """
+    n_open, first = tl.load(state), tl.load(state + 1)
+    left = n_starts - first
+    count = tl.minimum(tl.minimum(left, most), tl.maximum(capacity // tl.maximum(n_open, 1), 1))
+    each = (left + count - 1) // tl.maximum(count, 1)
+    return first, count, tl.where(last > 0, each, 1)
+
 
 def read_pose(position, quaternion, pose, usable):
     """Position [m] and unit quaternion (wxyz) of a pose for each lane; the identity where a lane is not usable."""
@@ -106,48 +125,62 @@ def better(status, missed, least_status, least):
     return (status != INVALID_INPUT) & (least_status != CONVERGED) & (first | nearer)
 
 
-def missed_squared(errors, at, mask, weight):
-    """Squared distance [m^2] and squared, weighted angle of the errors in this place, together."""
+def miss(distance_squared, angle, weight):
+    """Squared distance [m^2] and squared, weighted angle together; without end where a step led to no number.
+
+    So such a search is never nearer than another, and any other is nearer.
+    """
+    missed = distance_squared + weight * weight * angle * angle
+    return tl.where(missed == missed, missed, float("inf"))
+
+
+def recorded_miss(errors, at, mask, weight):
+    """`miss` of the errors in this place."""
     distance, angle = tl.load(errors + 2 * at, mask=mask, other=0.0), tl.load(errors + 2 * at + 1, mask=mask, other=0.0)
-    return distance * distance + weight * weight * angle * angle
+    return miss(distance * distance, angle, weight)
 
 
 def choose(
     rows,
-    n_open,
+    state,
     q,
     errors,
     info,
     best_q,
     best_errors,
     best_info,
+    hopeful,
     open_rows,
-    n_left,
+    next_state,
     options,
-    count,
+    n_starts,
+    most,
+    capacity,
+    last,
     DOF: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Writes the best of `count` searches of each open row over its record, if it is better, and lists what stays open.
+    """Writes the best search of a round of each open row over its record, if it is better, and lists what stays open.
 
-    Lane k works for row `rows[k]`, whose searches stand one after another in q, errors and info from place k count on.
-    Searches that came earlier win over equal ones. Appended to `open_rows`: the rows without an answer, `n_left` of
-    them. Their order is that in which blocks come; nothing depends on it.
+    Lane k works for row `rows[k]`, whose searches, `count` of them, stand one after another in q, errors and info from
+    place k count on. Searches that came earlier win over equal ones. Appended to `open_rows`: the rows without an
+    answer of which there is hope. Their order is that in which blocks come; nothing depends on it.
     """
     first_lane = tl.program_id(0).to(tl.int64) * BLOCK
-    if first_lane >= tl.load(n_open):
+    if first_lane >= tl.load(state):
         return
+    first, count, depth = share(state, n_starts, most, capacity, last)
     lane = first_lane + tl.arange(0, BLOCK)
-    active = lane < tl.load(n_open)
+    active = lane < tl.load(state)
     row = tl.load(rows + lane, mask=active, other=0).to(tl.int64)
     weight = tl.load(options + O_WEIGHT)
     status = tl.load(best_info + N_INFO * row + I_STATUS, mask=active, other=CONVERGED)
-    least = missed_squared(best_errors, row, active, weight)
+    least = recorded_miss(best_errors, row, active, weight)
     winner, j = lane * 0 - 1, count * 0
     while j < count:  # the interpreters of old Tritons take no range of a number that they are given
         at = lane * count + j
         its_status = tl.load(info + N_INFO * at + I_STATUS, mask=active, other=INVALID_INPUT)
-        missed = missed_squared(errors, at, active, weight)
+        missed = recorded_miss(errors, at, active, weight)
         wins = better(its_status, missed, status, least)
         status, least = tl.where(wins, its_status, status), tl.where(wins, missed, least)
         winner = tl.where(wins, at, winner)
@@ -162,7 +195,9 @@ def choose(
     for i in tl.static_range(N_INFO):
         x = tl.load(info + N_INFO * winner + i, mask=found, other=0)
         tl.store(best_info + N_INFO * row + i, x, mask=found)
-    append(open_rows, n_left, row, active & (status != CONVERGED))
+    hope = tl.load(hopeful + row, mask=active, other=0) != 0
+    append(open_rows, next_state, row, active & hope & (status != CONVERGED))
+    tl.store(next_state + 1, tl.minimum(first + count * depth, n_starts))  # the same from every block
 
 
 def append(rows, n_rows, row, wanted):
@@ -173,6 +208,7 @@ def append(rows, n_rows, row, wanted):
 
 
 HELPERS = (
+    share,
     read_pose,
     rotation_of,
     multiply_row,
@@ -182,6 +218,7 @@ HELPERS = (
     any_lane,
     verdict,
     better,
-    missed_squared,
+    miss,
+    recorded_miss,
     append,
 )

@@ -5,10 +5,8 @@ Nothing here waits for the device: rows that have their answer are taken off a l
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +30,9 @@ BLOCK = WARP  # searches that wait for the slowest of them: one warp, whose lane
 LANES_AT_ONCE = 132 * 8 * 32
 # Starts of the first round where few rows leave lanes for more: in 16 narrow ones nearly every pose has its answer.
 FIRST_STARTS = 16
+# Rounds of a search. Each has so many starts for an open row as there are lanes for it, counted on the device, and the
+# last one all that are left: for a million poses of which a third stays open in each round, that is the twelfth.
+ROUNDS = 12
 ALIGNED = 4  # int32 from one counter to the next: Triton compiles anew for pointers that are not 16 bytes apart
 
 
@@ -41,12 +42,43 @@ class _Problem(NamedTuple):
     position: torch.Tensor
     quaternion: torch.Tensor
     valid: torch.Tensor
+    hopeful: torch.Tensor
+    """Which poses are worth more starts."""
     starts: torch.Tensor
     group: int
     n_rows: int
     n_starts: int
     row_stride: int
     """Numbers from the starts of one row to those of the next; 0 where all rows share them."""
+
+    @property
+    def lanes(self) -> int:
+        """Most searches of a round."""
+        return min(max(self.n_rows, LANES_AT_ONCE), self.n_rows * self.n_starts)
+
+    def rounds(self, most: int) -> list[_Round]:
+        """As many rounds as are enough to try all starts, whatever stays open, but not more than `most`."""
+        each = max(1, LANES_AT_ONCE // max(1, self.n_rows))
+        needed = 1 + max(0, -(-(self.n_starts - min(FIRST_STARTS, each)) // each))
+        first, later = (_Round(self.n_starts, n, LANES_AT_ONCE, 0) for n in (FIRST_STARTS, self.n_starts))
+        rounds = [first, *[later] * (min(needed, most) - 1)]
+        return rounds if needed <= most else [*rounds[:-1], rounds[-1]._replace(last=1)]
+
+
+class _Round(NamedTuple):
+    """See `gpu_loops.share`."""
+
+    n_starts: int
+    most: int
+    capacity: int
+    last: int
+
+
+class _Open(NamedTuple):
+    """The rows that are open, in a list long enough for all of them, and [their number, starts tried of each]."""
+
+    rows: torch.Tensor
+    state: torch.Tensor
 
 
 class _Found(NamedTuple):
@@ -102,15 +134,24 @@ class GpuRefiner(Refiner):
         n = starts.shape[-2]
         problem = self._problem(target, starts, n, 1)
         found = self._empty(problem.n_rows)
-        rows = self._all_rows(problem.n_rows)
-        self._refine(problem, self._options, *rows, found, 0, 1)
+        self._refine(problem, self._options, self._all_rows(problem.n_rows), found, _Round(1, 1, 1, 0))
         return _result(found, (*target.shape, n), is_tensor(target, q0))
 
-    def search(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
-        """See `Refiner.search`."""
+    def search(
+        self, target: Pose | TensorPose, q0: Array | torch.Tensor, out_of_reach: torch.Tensor | None = None
+    ) -> IKResult:
+        """See `Refiner.search`.
+
+        Args:
+            target: poses of the tip, `(*batch,)`.
+            q0: starts `(*batch, n, dof)`, or `(n, dof)` for all targets.
+            out_of_reach: `(*batch,)`, rows for which nothing is tried: they hold NaN, for `closest` to fill.
+        """
         problem = self._searching(target, q0)
         best = self._no_answers(problem.n_rows)
-        self._search(problem, self._options, best, *self._all_rows(problem.n_rows))
+        if out_of_reach is not None:
+            problem = problem._replace(hopeful=problem.hopeful & ~out_of_reach.reshape(-1))
+        self._search(problem, self._options, best, self._without_answer(problem, best), ROUNDS)
         return _result(best, target.shape, is_tensor(target, q0))
 
     def closest(self, target: Pose | TensorPose, found: IKResult, q0: Array | torch.Tensor) -> IKResult:
@@ -121,10 +162,8 @@ class GpuRefiner(Refiner):
         others = self._searching(target, q0)
         others = others._replace(n_starts=min(OTHERS, others.n_starts))
         own = others._replace(starts=best.q.clone(), n_starts=1, row_stride=self.chain.dof)
-        everything, n_open = self._all_rows(others.n_rows), self._counters(1)
-        rows = self._empty_list(others.n_rows)
-        self._choose(*everything, best, best, rows, n_open, options, 0)  # of no searches: lists the open rows
-        self._search(others, options, best, *self._search(own, options, best, rows, n_open))
+        left = self._search(own, options, best, self._without_answer(others, best), 1)
+        self._search(others, options, best, left, 1)
         return _result(best, target.shape, is_tensor(target, q0))
 
     def _starts(self, q0: Any, shape: tuple[int, ...]) -> torch.Tensor:
@@ -149,6 +188,7 @@ class GpuRefiner(Refiner):
             poses.position.reshape(n_poses, 3).contiguous(),
             poses.quaternion.reshape(n_poses, 4).contiguous(),
             poses.valid.reshape(n_poses).contiguous().view(torch.int8),
+            poses.valid.reshape(n_poses).contiguous(),
             starts.contiguous(),
             group,
             n_poses * group,
@@ -162,56 +202,50 @@ class GpuRefiner(Refiner):
         starts = self._starts(table, () if table.ndim == 2 else target.shape)
         return self._problem(target, starts, 1, starts.shape[-2])
 
-    def _search(
-        self, problem: _Problem, options: torch.Tensor, best: _Found, rows: torch.Tensor, n_open: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Round after round of starts, in order, for the rows that are open; `best` holds the best search so far.
+    def _without_answer(self, problem: _Problem, best: _Found) -> _Open:
+        """The rows that have no answer, where there is hope of one."""
+        left = self._lists(problem.n_rows, 1)[0]
+        self._choose(problem, self._options, self._all_rows(problem.n_rows), best, best, left, _Round(0, 0, 1, 0))
+        return left
+
+    def _search(self, problem: _Problem, options: torch.Tensor, best: _Found, rows: _Open, most: int) -> _Open:
+        """Up to `most` rounds of starts, in order, for the rows that are open; `best` holds the best search so far.
 
         Returns:
-            The rows that stay open, and their number.
+            The rows that stay open, of whose starts none is tried.
         """
-        most = max(1, LANES_AT_ONCE // max(1, problem.n_rows))
-        ends = [*range(min(FIRST_STARTS, most), problem.n_starts, most), problem.n_starts]
-        found = self._empty(problem.n_rows * min(most, problem.n_starts))
-        lists = itertools.cycle([self._empty_list(problem.n_rows), self._empty_list(problem.n_rows)])
-        for (first, end), n_left, left in zip(pairwise([0, *ends]), self._counters(len(ends)), lists, strict=False):
-            self._refine(problem, options, rows, n_open, found, first, end - first)
-            self._choose(rows, n_open, found, best, left, n_left, options, end - first)
-            rows, n_open = left, n_left
-        return rows, n_open
+        found, rounds = self._empty(problem.lanes), problem.rounds(most)
+        for here, left in zip(rounds, self._lists(problem.n_rows, len(rounds)), strict=True):
+            self._refine(problem, options, rows, found, here)
+            self._choose(problem, options, rows, found, best, left, here)
+            rows = left
+        rows.state[1].zero_()
+        return rows
 
-    def _refine(
-        self,
-        problem: _Problem,
-        options: torch.Tensor,
-        rows: torch.Tensor,
-        n_open: torch.Tensor,
-        found: _Found,
-        first: int,
-        count: int,
-    ) -> None:
-        """Starts `first` to `first + count` of the open rows, one after another into `found`."""
+    def _refine(self, problem: _Problem, options: torch.Tensor, rows: _Open, found: _Found, here: _Round) -> None:
+        """A round of starts of the open rows, one after another into `found`."""
         given = problem.position, problem.quaternion, problem.valid, self._mount_tool, problem.starts
-        self._launch("refine", problem.n_rows * count)(
-            *(*given, options, self._wanted, rows, n_open, *found),
-            *(first, count, problem.group, problem.row_stride),
+        self._launch("refine", problem.lanes)(
+            *(*given, options, self._wanted, *rows, *found, *here, problem.group, problem.row_stride, 0, 0),
             SINGLE_FIRST=self._single_first,
+            REPEAT=bool(here.last),
         )
 
     def _choose(
         self,
-        rows: torch.Tensor,
-        n_open: torch.Tensor,
+        problem: _Problem,
+        options: torch.Tensor,
+        rows: _Open,
         found: _Found,
         best: _Found,
-        left: torch.Tensor,
-        n_left: torch.Tensor,
-        options: torch.Tensor,
-        count: int,
+        left: _Open,
+        here: _Round,
     ) -> None:
         """See `gpu_loops.choose`."""
-        self._launch("choose", len(best.q))(
-            rows, n_open, *found, *best, left, n_left, options, count, DOF=self.chain.dof
+        import torch
+
+        self._launch("choose", problem.n_rows)(
+            *(*rows, *found, *best, problem.hopeful.view(torch.int8), *left, options, *here), DOF=self.chain.dof
         )
 
     def _launch(self, name: str, lanes: int) -> Callable[..., None]:
@@ -227,23 +261,20 @@ class GpuRefiner(Refiner):
 
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
-    def _counters(self, n: int) -> torch.Tensor:
-        """Numbers of rows, 0 so far: (n, ALIGNED), of which the first column counts."""
+    def _all_rows(self, n: int) -> _Open:
         import torch
 
-        return torch.zeros((n, ALIGNED), dtype=torch.int32, device=self.device)
+        state = torch.zeros(ALIGNED, dtype=torch.int32, device=self.device)
+        state[0].fill_(n)
+        return _Open(torch.arange(n, dtype=torch.int32, device=self.device), state)
 
-    def _all_rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The list of all rows, and their number."""
+    def _lists(self, n_rows: int, n: int) -> list[_Open]:
+        """Lists of rows, empty so far; every second one uses the memory of the one before last, which nobody reads."""
         import torch
 
-        rows = torch.arange(n, dtype=torch.int32, device=self.device)
-        return rows, torch.full((1,), n, dtype=torch.int32, device=self.device)
-
-    def _empty_list(self, n: int) -> torch.Tensor:
-        import torch
-
-        return torch.empty(n, dtype=torch.int32, device=self.device)
+        states = torch.zeros((n, ALIGNED), dtype=torch.int32, device=self.device)
+        rows = [torch.empty(n_rows, dtype=torch.int32, device=self.device) for _ in range(min(n, 2))]
+        return [_Open(rows[i % 2], state) for i, state in enumerate(states)]
 
     def _empty(self, n: int) -> _Found:
         import torch
