@@ -118,6 +118,12 @@ class Chain:
         return position, R_first_last
 
     @cached_property
+    def periods(self) -> Array:
+        """(dof,): 2 pi for hinges that go round without end, 0 for all other joints."""
+        endless = np.isinf(self.lower) & np.isinf(self.upper) & (np.array(self.kinds) == "hinge")
+        return np.where(endless, 2 * np.pi, 0.0)
+
+    @cached_property
     def _without_mount_and_tool(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)
 

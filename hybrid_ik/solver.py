@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig, Refiner, best_of
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.refiners.mujoco import MujocoRefiner
-from hybrid_ik.result import IKResult, Status, concatenate, result_as_arrays, result_as_tensors
+from hybrid_ik.result import IKResult, Status, concatenate, result_as_tensors
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.base import Sampler
 from hybrid_ik.samplers.lookup import LookupSampler
@@ -27,7 +27,7 @@ from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 
 if TYPE_CHECKING:
-    from hybrid_ik.refiners.gpu import GpuRefiner
+    from hybrid_ik.samplers.device_network import DeviceSampler
 
 Array = NDArray[np.float64]
 SamplerName = Literal["auto", "meanflow", "uniform", "lookup"]
@@ -37,6 +37,7 @@ ONE_ANSWER_ROUNDS = (16, 256)  # starts in all after each round: proposing them 
 CHUNK = 16_384  # poses worked on at once; bounds the memory that their starts take
 NEAR_STARTS = 16  # the given joints, and others around them
 NEAR_SPREAD = (0.02, 1.0)  # rad, how far the nearest and the farthest of these lie from the given joints
+WIDE_STARTS = 64  # from anywhere, where those around the given joints do not do
 FAR = 0.5  # rad: an answer farther than this from `near` is not taken before random starts were tried too
 
 
@@ -54,8 +55,9 @@ class HybridSolver:
         config: steps, weights and tolerances; that of `refiner` if an object is given.
         seed: of the sampler. The same seed gives the same answers, however the poses are split into batches.
         n_threads: poses are dealt out to this many threads; the answers do not depend on it.
-        device: of torch, as "cuda": starts are refined there. One answer for each pose, without `near` and from random
-            starts, is found without a way through the host; all else passes through it between its parts.
+        device: of torch, as "cuda": everything is done there, and nothing waits for the host, with random starts and
+            those of a network. Of many answers, starts are random from the second round on. Other samplers work on the
+            host. There a `DeviceSampler` may be given too.
 
     Raises:
         RobotError: the arm cannot be used.
@@ -73,7 +75,7 @@ class HybridSolver:
         *,
         tip: str | None = None,
         base: str | None = None,
-        sampler: Sampler | SamplerName = "auto",
+        sampler: Sampler | DeviceSampler | SamplerName = "auto",
         refiner: Refiner | RefinerName | None = "lanes",
         config: LMConfig | None = None,
         seed: int = 0,
@@ -86,14 +88,12 @@ class HybridSolver:
         self.sampler = _make_sampler(sampler, self.robot.chain, seed)
         narrow = UniformSampler(self.robot.chain, seed, narrow=True)
         self._one_sampler: Sampler = narrow if sampler in ("auto", "uniform") else self.sampler
-        self._device_refiner: Any = self.refiner if hasattr(self.refiner, "device") else None
-        self._tables: dict[int, Any] = {}
         chain = self.robot.chain
-        endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
-        self._period, self._goes_round = np.where(endless, 2 * np.pi, 0.0), bool(endless.any())
+        self._period, self._goes_round = chain.periods, bool(chain.periods.any())
         self._span = _span(chain) + self.refiner.config.position_tolerance
         radius = np.concatenate([[0.0], np.geomspace(*NEAR_SPREAD, NEAR_STARTS - 1)]) / np.sqrt(chain.dof)
         self._around = np.random.default_rng(seed).normal(size=(NEAR_STARTS, chain.dof)) * radius[:, None]
+        self._device = self._device_solver(seed) if hasattr(self.refiner, "device") else None
 
     def solve(
         self,
@@ -126,26 +126,29 @@ class HybridSolver:
         """
         if not isinstance(pose, TensorPose):
             pose = Pose.as_pose(pose)
-        if near is not None:
-            if not isinstance(near, np.ndarray) and is_tensor(near):
-                near = as_tensor("near", near, self.robot.dof, "cpu").numpy()
-            near = _checked_near(near, self.robot, pose.shape)
+        joints: Any = near
+        if near is not None and not (self._device and is_tensor(near)):
+            if is_tensor(near):
+                joints = as_tensor("near", near, self.robot.dof, "cpu").numpy()
+            joints = _checked_near(joints, self.robot, pose.shape)
         if n_seeds is not None:
             _check_count("n_seeds", n_seeds)
         if n_solutions is not None:
             _check_count("n_solutions", n_solutions)
         if not 0 <= min_distance < np.inf:
             raise InvalidInputError(f"min_distance must be finite and not negative, got {min_distance}")
-        if n_solutions is None and near is None and self._device_refiner:
-            return self._solve_on_device(pose, n_seeds, self._device_refiner)
+        if self._device:
+            if n_solutions is None:
+                return self._device.one(pose, n_seeds or ONE_ANSWER_ROUNDS[-1], joints, n_seeds or WIDE_STARTS)
+            return self._device.many(pose, n_solutions, *_many_starts(n_solutions, n_seeds), joints, min_distance)
         if isinstance(pose, TensorPose):
             found = self.solve(
-                pose.to_host(), n_solutions=n_solutions, near=near, n_seeds=n_seeds, min_distance=min_distance
+                pose.to_host(), n_solutions=n_solutions, near=joints, n_seeds=n_seeds, min_distance=min_distance
             )
             return result_as_tensors(found, pose.valid.device)
         if pose.valid.size <= CHUNK:
-            return self._solve_chunk(pose, n_solutions, near, n_seeds, min_distance)
-        flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
+            return self._solve_chunk(pose, n_solutions, joints, n_seeds, min_distance)
+        flat, rows = pose.reshape(pose.valid.size), None if joints is None else joints.reshape(-1, self.robot.dof)
         chunks = [slice(i, i + CHUNK) for i in range(0, len(flat), CHUNK)]
         parts = [
             self._solve_chunk(flat[c], n_solutions, None if rows is None else rows[c], n_seeds, min_distance)
@@ -153,15 +156,19 @@ class HybridSolver:
         ]
         return concatenate(parts).reshape(*pose.shape, *parts[0].shape[1:])
 
+    def _device_solver(self, seed: int) -> Any:
+        from hybrid_ik.device_solver import DeviceSolver  # what it needs takes 15 ms to be imported
+
+        refiner: Any = self.refiner
+        return DeviceSolver(refiner, self.sampler, self._one_sampler, seed, self._span, self._around, FAR)
+
     def _solve_chunk(
         self, pose: Pose, n_solutions: int | None, near: Array | None, n_seeds: int | None, min_distance: float
     ) -> IKResult:
         if n_solutions is None:
             return self._solve_one(pose, n_seeds) if near is None else self._solve_near(pose, near, n_seeds)
         flat, rows = pose.reshape(pose.valid.size), None if near is None else near.reshape(-1, self.robot.dof)
-        first = n_seeds or max(64, 2 * n_solutions)
-        last = n_seeds or 8 * max(64, 4 * n_solutions)
-        many = self._solve_many(flat, n_solutions, rows, first, last, min_distance)
+        many = self._solve_many(flat, n_solutions, rows, *_many_starts(n_solutions, n_seeds), min_distance)
         return many.reshape(*pose.shape, n_solutions)
 
     def _solve_one(self, pose: Pose, n_seeds: int | None) -> IKResult:
@@ -184,25 +191,6 @@ class HybridSolver:
             best = best.with_rows(lost, self._closest(flat[lost], best[lost]))
         status = np.where(beyond, Status.BEYOND_REACH, best.status).astype(np.int8)
         return replace(best, status=status).reshape(*pose.shape)
-
-    def _solve_on_device(self, pose: Pose | TensorPose, n_seeds: int | None, refiner: GpuRefiner) -> IKResult:
-        """As `_solve_one`, but that rows which need no more work are passed over where they lie."""
-        poses = refiner.poses(pose)
-        q0 = self._device_starts(pose, n_seeds or ONE_ANSWER_ROUNDS[-1], refiner)
-        beyond = poses.farther_than(self._span, refiner.p_base_first)
-        best = refiner.search(poses, q0, beyond if refiner.config.max_iterations else None)
-        best = refiner.closest(poses, best, q0)
-        status: Any = best.status
-        best = replace(best, status=status.masked_fill(beyond, int(Status.BEYOND_REACH)))
-        return best if isinstance(pose, TensorPose) else result_as_arrays(best)
-
-    def _device_starts(self, pose: Pose | TensorPose, n: int, refiner: GpuRefiner) -> Any:
-        """Starts on the device, `(n, dof)` for all poses or `(*batch, n, dof)`."""
-        if isinstance(self._one_sampler, UniformSampler):
-            if n not in self._tables:
-                self._tables[n] = refiner.tensor(self._one_sampler.table(n))
-            return self._tables[n]
-        return refiner.tensor(self._one_sampler.sample(pose.to_host() if isinstance(pose, TensorPose) else pose, n))
 
     def _closest(self, pose: Pose, found: IKResult) -> IKResult:
         return self.refiner.closest(pose, found, self._one_sampler.sample(pose, ONE_ANSWER_ROUNDS[0]))
@@ -230,7 +218,7 @@ class HybridSolver:
         nearest = self._nearest(results, near)
         lacking = ~(nearest.success & (self._distance(nearest.q, near) < FAR))
         if lacking.any():
-            wide = self.sampler.sample(pose[lacking], n_seeds or 64)
+            wide = self.sampler.sample(pose[lacking], n_seeds or WIDE_STARTS)
             more = concatenate([results[lacking], self.refiner.refine(pose[lacking], wide)], axis=1)
             nearest = nearest.with_rows(lacking, self._nearest(more, near[lacking]))
             lost = lacking & ~nearest.success
@@ -292,6 +280,11 @@ class HybridSolver:
         return np.abs((q - middle) / half).max(-1)
 
 
+def _many_starts(n_solutions: int, n_seeds: int | None) -> tuple[int, int]:
+    """Starts tried for many answers: at first, and where answers are lacking."""
+    return n_seeds or max(64, 2 * n_solutions), n_seeds or 8 * max(64, 4 * n_solutions)
+
+
 def _span(chain: Chain) -> float:
     """A bound [m] on how far the tip can be from the first joint; infinite where a slide has no limits."""
     endless = np.isinf(chain.upper - chain.lower) & (np.array(chain.kinds) == "slide")
@@ -318,9 +311,9 @@ def _make_refiner(
     raise InvalidInputError(f"refiner: expected a Refiner, None, 'lanes' or 'mujoco', got {refiner!r}")
 
 
-def _make_sampler(sampler: Sampler | str, chain: Chain, seed: int) -> Sampler:
+def _make_sampler(sampler: Any, chain: Chain, seed: int) -> Sampler:
     if not isinstance(sampler, str):
-        return sampler
+        return cast(Sampler, sampler)
     if sampler == "meanflow":
         return MeanFlowSampler(require_shipped_network(chain), chain, seed)
     if sampler == "auto":

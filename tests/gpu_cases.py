@@ -18,7 +18,7 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels import gpu
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners import gpu as refiners
-from hybrid_ik.refiners import lanes
+from hybrid_ik.refiners import gpu_rows, lanes
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.gpu import GpuRefiner
 from hybrid_ik.refiners.lanes import LaneRefiner
@@ -130,7 +130,7 @@ def test_twins_with_a_posture(panda, mode):
 )
 def test_a_search_takes_the_first_start_that_converges(panda, monkeypatch, at_once, rounds):
     """17 rows: 34 lanes take two starts of each at a time, and then the one that is left, or all the others."""
-    monkeypatch.setattr(refiners, "LANES_AT_ONCE", at_once)
+    monkeypatch.setattr(gpu_rows, "LANES_AT_ONCE", at_once)
     monkeypatch.setattr(refiners, "ROUNDS", rounds)
     target, q0 = _target(panda, 17), _starts(panda, 17, 5)
     expected = LaneRefiner(panda.chain, single_first=False).search(target, q0)
@@ -142,7 +142,7 @@ def test_a_search_takes_the_first_start_that_converges(panda, monkeypatch, at_on
 
 def test_open_rows_share_the_lanes():
     """A million rows: one start for each of them, then more for each that is left, and in the end all."""
-    lanes, n_starts = refiners.LANES_AT_ONCE, 256
+    lanes, n_starts = gpu_rows.LANES_AT_ONCE, 256
     rounds = _problem_of(1_000_000, n_starts).rounds(refiners.ROUNDS)
     assert len(rounds) == refiners.ROUNDS and [here.last for here in rounds] == [0] * 11 + [1]
     tried, n_open = 0, 1_000_000
@@ -156,7 +156,7 @@ def test_open_rows_share_the_lanes():
 
 
 def _problem_of(n_rows, n_starts):
-    return refiners._Problem(*(torch.empty(0),) * 5, 1, n_rows, n_starts, 0)
+    return gpu_rows.Problem(*(torch.empty(0),) * 5, 1, n_rows, n_starts, 0)
 
 
 @pytest.mark.parametrize("missed", [[np.nan, 3.0, 2.0, np.nan], [np.nan, np.nan, np.inf, 1.0]], ids=str)
@@ -169,9 +169,9 @@ def test_a_search_without_a_number_neither_wins_nor_blocks(panda, missed):
     everything = refiner._all_rows(1)
     problem = problem._replace(hopeful=problem.hopeful.to(DEVICE))
     for some in (slice(0, 1), slice(1, 4)):  # one, and then the others against its record
-        found = refiners._Found(q[some].contiguous(), errors[some].contiguous(), info[some].contiguous())
+        found = gpu_rows.Found(q[some].contiguous(), errors[some].contiguous(), info[some].contiguous())
         n = len(found.q)
-        refiner._choose(problem, refiner._options, everything, found, best, left, refiners._Round(n, n, n, 0))
+        refiner._choose(problem, refiner._options, everything, found, best, left, gpu_rows.Round(n, n, n, 0))
     assert best.q[0, 0] == np.nanargmin(missed)
     assert best.info[0, 1] == Status.STALLED and left.state[0] == 2
 
@@ -180,7 +180,7 @@ def test_rows_out_of_reach_are_not_tried(panda, monkeypatch):
     monkeypatch.setattr(lanes, "PATIENCE", 2)
     target, q0 = _target(panda, 3), _starts(panda, 3, 4)
     refiner = _refiner(panda, LMConfig(max_iterations=8))
-    found = refiner.search(target, q0, torch.tensor([False, True, False], device=DEVICE))
+    found = refiner.search(target, q0, out_of_reach=torch.tensor([False, True, False], device=DEVICE))
     expected = refiner.search(target, q0)
     assert np.isnan(found.q[1]).all() and not found.success[1] and found.iterations[1] == 0
     assert_array_equal(found.q[[0, 2]], expected.q[[0, 2]])

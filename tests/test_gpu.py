@@ -23,7 +23,7 @@ needs_triton = pytest.mark.skipif(
 )
 
 PYTEST = "-m pytest -q -p no:cacheprovider -p no:xdist".split()
-CASES = pytest.mark.parametrize("cases", ["gpu_cases.py", "gpu_network_cases.py"])
+CASES = pytest.mark.parametrize("cases", ["gpu_cases.py", "gpu_network_cases.py", "gpu_many_cases.py"])
 
 
 def _run(*arguments, interpret):
@@ -56,7 +56,7 @@ from hybrid_ik.kernels.gpu import load_kernels
 from hybrid_ik.kernels.gpu_loops import NUMBERS
 from hybrid_ik.robot import Robot
 
-INTEGERS = "rows", "state", "info", "best_info", "open_rows", "next_state"
+INTEGERS = "rows", "state", "info", "best_info", "open_rows", "next_state", "picks"
 FIXED = {"SINGLE_FIRST": True, "BLOCK": 32, "DOF": 7}
 
 def code(kernel, **constants):
@@ -71,6 +71,9 @@ def code(kernel, **constants):
 
 kernels = load_kernels(Robot("panda").chain)
 assert code(kernels.choose)["cubin"] and code(kernels.forward)["cubin"]
+for by_distance in (False, True):
+    assert code(kernels.pick, BY_DISTANCE=by_distance, BLOCK=64)["cubin"]
+FIXED["BLOCK"] = 32
 for repeat in (False, True):
     refine = code(kernels.refine, REPEAT=repeat)
     assert refine["cubin"] and "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]

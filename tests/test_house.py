@@ -37,6 +37,7 @@ FLOORS = {
     "samplers": 6,
     "learning": 7,
     "solution_set": 7,
+    "device_solver": 7,
     "solver": 8,
     "apps": 9,
     "__init__": 10,

@@ -59,12 +59,12 @@ OPERATIONS = {
 }
 
 
-WARP = 32
+WARP, MOST_WARPS = 32, 8
 MODULES: dict[Path, Any] = {}
 
 
 def load_kernels(chain: Chain, with_posture: bool = False) -> Any:
-    """The module of an arm's kernels, `forward`, `refine` and `choose`; its text is written anew where it differs.
+    """The module of an arm's kernels, `forward`, `refine`, `choose` and `pick`; written anew where its text differs.
 
     Raises:
         InvalidInputError: there is no Triton.
@@ -103,6 +103,7 @@ def module_source(chain: Chain, with_posture: bool) -> str:
         _jitted(_forward_source(chain), ("n",)),
         _jitted(_refine_source(chain, with_posture), gpu_loops.NUMBERS),
         _jitted(inspect.getsource(gpu_loops.choose), gpu_loops.NUMBERS),
+        _jitted(inspect.getsource(gpu_loops.pick), gpu_loops.NUMBERS),
     ]
     return "\n\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -128,7 +129,9 @@ def launch(kernel: Any, lanes: int, block: int, device: Any) -> Callable[..., No
     n_blocks = -(-lanes // block)
     if n_blocks == 0:
         return lambda *arguments, **options: None
-    run = partial(kernel[(n_blocks,)], BLOCK=block, num_warps=max(1, block // WARP), enable_fp_fusion=True)
+    run = partial(
+        kernel[(n_blocks,)], BLOCK=block, num_warps=min(max(1, block // WARP), MOST_WARPS), enable_fp_fusion=True
+    )
 
     def call(*arguments: Any, **options: Any) -> None:
         with on(device):

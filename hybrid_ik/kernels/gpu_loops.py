@@ -27,7 +27,20 @@ O_POSTURE, O_COARSE = Options.POSTURE, Options.COARSE
 CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}
 
 # Arguments that change from launch to launch; no kernels are made for special values of them.
-NUMBERS = "n", "n_starts", "most", "capacity", "last", "group", "row_stride", "spread", "place"
+NUMBERS = (
+    "n",
+    "n_starts",
+    "most",
+    "capacity",
+    "last",
+    "group",
+    "row_stride",
+    "spread",
+    "place",
+    "tried",
+    "total",
+    "n_picks",
+)
 
 
 def share(state, n_starts, most, capacity, last):
@@ -200,6 +213,86 @@ def choose(
     tl.store(next_state + 1, tl.minimum(first + count * depth, n_starts))  # the same from every block
 
 
+def pick(
+    rows,
+    state,
+    q,
+    info,
+    valid,
+    near,
+    ranges,
+    rule,
+    picks,
+    costs,
+    open_rows,
+    next_state,
+    tried,
+    total,
+    n_picks,
+    BY_DISTANCE: tl.constexpr,
+    DOF: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The picks of `distinct.pick_distinct` for the open rows, a block for each; lists the rows that lack answers.
+
+    Lane i works for search i of `tried` ones; each row has places for `total`. With BY_DISTANCE the cost is the
+    distance from `near` (rows, DOF) and the cheapest are picked, without it nearness to a joint limit, and they are
+    spread. `ranges` points to the middles, halves and periods of the joints' ranges, `rule` to the least squared
+    distance of two picks, and to the cost from which on a pick does not count as an answer. Written are `picks`, -1
+    for none, and their costs (rows, n_picks), in the order in which they are picked.
+    """
+    program = tl.program_id(0)
+    if program >= tl.load(state):
+        return
+    row = tl.load(rows + program).to(tl.int64)
+    i = tl.arange(0, BLOCK)
+    there = i < tried
+    at = row * total + i
+    status = tl.load(info + N_INFO * at + I_STATUS, mask=there, other=INVALID_INPUT)
+    least, far = tl.load(rule), tl.load(rule + 1)
+    nothing = tl.zeros([BLOCK], tl.float64)
+    cost = nothing
+    for j in tl.static_range(DOF):
+        x = tl.load(q + DOF * at + j, mask=there, other=0.0)
+        if BY_DISTANCE:
+            d = around(x - tl.load(near + DOF * row + j), tl.load(ranges + 2 * DOF + j))
+            cost += d * d
+        else:
+            from_middle = tl.abs((x - tl.load(ranges + j)) / tl.load(ranges + DOF + j))
+            cost = tl.where(from_middle > cost, from_middle, cost)
+    if BY_DISTANCE:
+        cost = tl.sqrt(cost)
+    gap = tl.where(there & (status == CONVERGED), nothing + float("inf"), nothing - 1.0)
+    k, lacking = n_picks * 0, n_picks * 0
+    while k < n_picks:
+        able = gap >= least
+        if BY_DISTANCE == 0:
+            able = able & (gap == tl.max(tl.where(able, gap, -1.0), axis=0))
+        cheapest = tl.min(tl.where(able, cost, float("inf")), axis=0)
+        best = tl.min(tl.where(able & (cost == cheapest), i, BLOCK), axis=0)
+        is_one = best < BLOCK
+        tl.store(picks + row * n_picks + k, tl.where(is_one, best, -1))
+        tl.store(costs + row * n_picks + k, cheapest)
+        lacking = tl.where(cheapest >= far, 1, lacking)
+        square = nothing
+        for j in tl.static_range(DOF):
+            x = tl.load(q + DOF * at + j, mask=there, other=0.0)
+            its = tl.load(q + DOF * (row * total + best) + j, mask=is_one, other=0.0)
+            d = around(x - its, tl.load(ranges + 2 * DOF + j))
+            square += d * d
+        gap = tl.where(is_one & (square < gap), square, gap)
+        k += 1
+    lacking = tl.where(tl.load(valid + row) != 0, lacking, 0)
+    place = tl.atomic_add(next_state, lacking)
+    tl.store(open_rows + place, row.to(tl.int32), mask=lacking > 0)
+
+
+def around(d, period):
+    """A difference of joints, the short way round where they have a period."""
+    turned = d - period * tl.floor(d / tl.where(period > 0, period, 1.0) + 0.5)
+    return tl.where(period > 0, turned, d)
+
+
 def append(rows, n_rows, row, wanted):
     """Appends the rows of the wanted lanes to a list: one atomic addition for a block, not one for a lane."""
     flag = wanted.to(tl.int32)
@@ -221,4 +314,5 @@ HELPERS = (
     miss,
     recorded_miss,
     append,
+    around,
 )

@@ -145,7 +145,10 @@ def use_spares(q: torch.Tensor, inside: torch.Tensor, n: int) -> torch.Tensor:
     outside = torch.nn.functional.pad(~inside[:, :n], (0, -n % GROUP)).reshape(*spares.shape[:2], GROUP)
     first = outside & (outside.cumsum(-1) == 1)
     taken = (first & inside[:, n:, None]).flatten(1)[:, :n, None]
-    return torch.where(taken, spares.repeat_interleave(GROUP, 1)[:, :n], q[:, :n])
+    each = (
+        spares[:, :, None].expand(-1, -1, GROUP, -1).flatten(1, 2)
+    )  # repeat_interleave waits in old versions of torch
+    return torch.where(taken, each[:, :n], q[:, :n])
 
 
 def _parts(mount_tool: NDArray[Any]) -> list[NDArray[Any]]:
