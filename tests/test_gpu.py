@@ -95,10 +95,15 @@ def test_without_triton_the_remedy_is_named(panda, monkeypatch):
 def test_the_benchmark_runs_or_says_what_it_lacks(tmp_path):
     benchmark = str(Path(__file__).parents[1] / "benchmarks" / "gpu.py")
     out = tmp_path / "gpu.json"
-    few = "--batches", "1", "--starts", "8", "--repeats", "1", "--json", str(out)
+    few = "--batches 1 --many 1 --answers 2 --numbers bfloat16 --network-starts 16 --starts 8 --repeats 1 --json"
+    few = [*few.split(), str(out)]
     _run(benchmark, "--device", "cpu", *few, interpret="1")
-    (row,) = json.loads(out.read_text())["rows"]
+    results = json.loads(out.read_text())
+    (row,) = results["rows"]
     assert row["said %"] == row["success %"] == 100.0
+    (row,) = results["network"]
+    assert row["numbers"] == "bfloat16" and row["converge %"] > 80 and 0 < row["median off rad"] < 0.03
+    assert all(row["answers a pose"] == 2 for row in results["many"])
     done = subprocess.run([sys.executable, benchmark, "--device", "cuda:97", *few], capture_output=True, text=True)
     assert done.returncode == 1 and "nothing to measure: device 'cuda:97' cannot run" in done.stderr
 
