@@ -10,15 +10,18 @@ import pytest
 import torch
 from models import GANTRY
 from numpy.testing import assert_allclose, assert_array_equal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hybrid_ik import device_solver
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pose import Pose
+from hybrid_ik.refiners import gpu as refiners
 from hybrid_ik.refiners import lanes
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.gpu import GpuRefiner
 from hybrid_ik.result import Status
 from hybrid_ik.robot import Robot
+from hybrid_ik.samplers import device_network
 from hybrid_ik.samplers.device_network import DeviceSampler
 from hybrid_ik.samplers.lookup import LookupSampler
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
@@ -165,6 +168,31 @@ def test_an_answer_near_joints(panda, solvers):
     assert_array_equal(found.status[2:], [Status.BEYOND_REACH, Status.INVALID_INPUT])
     far, farthest = (np.linalg.norm(result.q[:2] - near[:2], axis=-1) for result in (found, expected))
     assert (far < farthest + 0.3).all()
+
+
+class NothingWaits(TorchDispatchMode):
+    """Raises where a value is asked for, or made of the host's: there a device is waited for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        aten = torch.ops.aten
+        waiting = aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.lift_fresh, aten.equal
+        assert func.overloadpacket not in waiting, f"{func} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "meanflow"])
+@pytest.mark.parametrize("n_solutions", [None, 4])
+@pytest.mark.parametrize("nearby", [False, True], ids=["anywhere", "near"])
+def test_nothing_waits_for_the_device(panda, monkeypatch, sampler, n_solutions, nearby):
+    """The kernels are left out: what follows does not look at what they wrote."""
+    for module in (refiners, device_network):
+        monkeypatch.setattr(module, "launch", lambda *_: lambda *arguments, **options: None)
+    solver = HybridSolver(panda, sampler=sampler, device=DEVICE)
+    poses, near = _tensors(_poses(panda, 3)), torch.tensor(panda.home, device=DEVICE) if nearby else None
+    solver.solve(poses, n_solutions=n_solutions, near=near)  # tables are made once
+    with NothingWaits():
+        found = solver.solve(poses, n_solutions=n_solutions, near=near)
+    assert found.shape == ((3,) if n_solutions is None else (3, 4))
 
 
 def test_poses_are_solved_in_pieces(panda, monkeypatch):

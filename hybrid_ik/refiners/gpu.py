@@ -316,7 +316,7 @@ class GpuRefiner(Refiner):
         found.q.fill_(np.nan)
         found.errors.fill_(np.nan)
         found.info.zero_()
-        found.info[:, I_STATUS] = INVALID_INPUT
+        found.info[:, I_STATUS].fill_(INVALID_INPUT)
         return found
 
     def _records(self, results: IKResult) -> Found:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 NOT_FOUND = int(Status.NOT_FOUND)
-# Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 248 registers a lane, which is what
+# Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 250 registers a lane, which is what
 # the compiler gives the kernel of the Panda. Where fewer rows are open, later starts are tried at the same time.
 LANES_AT_ONCE = 132 * 8 * 32
 # Starts of the first round where few rows leave lanes for more: in 16 narrow ones nearly every pose has its answer.
