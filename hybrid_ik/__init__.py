@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hybrid_ik.result import IKResult, Status
     from hybrid_ik.robot import Robot
     from hybrid_ik.samplers.base import Sampler
+    from hybrid_ik.samplers.device_network import DeviceSampler
     from hybrid_ik.samplers.lookup import LookupSampler
     from hybrid_ik.samplers.meanflow import MeanFlowSampler
     from hybrid_ik.samplers.uniform import UniformSampler
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Chain": "chain",
     "CheckpointError": "errors",
+    "DeviceSampler": "samplers.device_network",
     "HybridIKError": "errors",
     "GpuRefiner": "refiners.gpu",
     "HybridSolver": "solver",
@@ -61,6 +63,7 @@ _HOME = {
 __all__ = [
     "Chain",
     "CheckpointError",
+    "DeviceSampler",
     "GpuRefiner",
     "HybridIKError",
     "HybridSolver",
