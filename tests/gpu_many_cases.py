@@ -30,6 +30,7 @@ from hybrid_ik.solver import HybridSolver
 from hybrid_ik.tensor_pose import TensorPose
 
 DEVICE = "cuda" if torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1" else "cpu"
+BLOCK = 128  # the interpreter takes as long for one lane as for hundreds
 CONFIG = LMConfig(max_iterations=12)
 
 
@@ -79,7 +80,10 @@ def _assert_same(found, expected):
 def test_picks_are_those_of_the_processor(request, arm, n, nearby):
     """Out of the very same candidates: more than there are, too."""
     robot = request.getfixturevalue(arm)
-    refiner, solver = GpuRefiner(robot.chain, CONFIG, DEVICE), HybridSolver(robot, sampler="uniform", config=CONFIG)
+    refiner, solver = (
+        GpuRefiner(robot.chain, CONFIG, DEVICE, block=BLOCK),
+        HybridSolver(robot, sampler="uniform", config=CONFIG),
+    )
     pose, q0 = _poses(robot, 5), _starts(robot, 5, 12)
     near = _starts(robot, 5, seed=3) if nearby else None
     expected = solver._choose(refiner.refine(pose, q0), n, near, 0.2)
@@ -89,7 +93,7 @@ def test_picks_are_those_of_the_processor(request, arm, n, nearby):
 
 
 def test_later_rounds_are_for_rows_that_lack_answers(panda):
-    refiner = GpuRefiner(panda.chain, CONFIG, DEVICE)
+    refiner = GpuRefiner(panda.chain, CONFIG, DEVICE, block=BLOCK)
     pose, q0 = _poses(panda, 9), _starts(panda, 9, 12)
     all_at_once = refiner.distinct(pose, [q0], 3, 0.1)
     few = refiner.distinct(pose, [q0[:, :4]], 3, 0.1)
@@ -103,7 +107,7 @@ def test_later_rounds_are_for_rows_that_lack_answers(panda):
 
 
 def test_an_answer_that_is_far_away_is_not_enough(panda):
-    refiner = GpuRefiner(panda.chain, CONFIG, DEVICE)
+    refiner = GpuRefiner(panda.chain, CONFIG, DEVICE, block=BLOCK)
     near = _starts(panda, 3, seed=0)
     pose = panda.forward_kinematics(near)
     q0 = near[:, None] + np.array([[0.0], [1.0], [0.0]])[..., None]
@@ -116,7 +120,9 @@ def test_an_answer_that_is_far_away_is_not_enough(panda):
 
 @pytest.fixture(scope="module", params=["uniform", "meanflow"])
 def solvers(request, panda):
-    return [HybridSolver(panda, sampler=request.param, config=CONFIG, device=device) for device in (None, DEVICE)]
+    cpu, gpu = (HybridSolver(panda, sampler=request.param, config=CONFIG, device=device) for device in (None, DEVICE))
+    gpu.refiner.block = BLOCK
+    return cpu, gpu
 
 
 @pytest.mark.parametrize("nearby", [False, True], ids=["spread", "near"])
