@@ -102,6 +102,12 @@ class Chain:
         slides = sum(s for kind, s in zip(self.kinds, stroke, strict=True) if kind == "slide")
         return float(np.linalg.norm(self.T_link[:, :3, 3], axis=-1).sum() + slides)
 
+    @cached_property
+    def span(self) -> float:
+        """A bound [m] on how far the tip can be from the first joint; infinite where a slide has no limits."""
+        endless = np.isinf(self.upper - self.lower) & (np.array(self.kinds) == "slide")
+        return float("inf") if endless.any() else self.reach + float(np.linalg.norm(self.T_last_tip[:3, 3]))
+
     def first_last(self, T_base_tip: Pose) -> tuple[Array, Array]:
         """Tip poses as poses of the last joint frame in the first: mount and tool taken off.
 

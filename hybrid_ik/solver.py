@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.chain import Chain
+from hybrid_ik.diagnosis.diagnosis import Diagnosis, check_single_pose, diagnose
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels.tools import pick_distinct
 from hybrid_ik.pose import Pose
@@ -95,7 +96,7 @@ class HybridSolver:
         chain = self.robot.chain
         endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
         self._period, self._goes_round = np.where(endless, 2 * np.pi, 0.0), bool(endless.any())
-        self._span = _span(chain) + self.refiner.config.position_tolerance
+        self._span = chain.span + self.refiner.config.position_tolerance
         radius = np.concatenate([[0.0], np.geomspace(*NEAR_SPREAD, NEAR_STARTS - 1)]) / np.sqrt(chain.dof)
         self._around = np.random.default_rng(seed).normal(size=(NEAR_STARTS, chain.dof)) * radius[:, None]
 
@@ -191,6 +192,19 @@ class HybridSolver:
                 raise InvalidInputError(f"{name} must be positive and finite, got {value}")
         _check_count("most_points", most_points)
         return self._set_finder.find(pose, spacing, miss, most_points)
+
+    def diagnose(self, pose: Pose | ArrayLike) -> Diagnosis:
+        """Whether one pose can be reached, what is in the way, and which motion is lost near a singularity.
+
+        Args:
+            pose: `T_base_tip`, a single one; or a homogeneous matrix.
+
+        Raises:
+            InvalidInputError: a batch, or what is no pose.
+        """
+        pose = Pose.as_pose(pose)
+        check_single_pose(pose)
+        return diagnose(self.robot.chain, self.refiner.config, pose, self.solve(pose))
 
     @cached_property
     def _set_finder(self) -> SetFinder:
@@ -340,12 +354,6 @@ def _in_chunks(solve: Callable[..., IKResult], n_starts: int, pose: Pose, *array
         return solve(pose, *arrays)
     chunks = [slice(i, i + size) for i in range(0, len(pose), size)]
     return concatenate([solve(pose[c], *(None if a is None else a[c] for a in arrays)) for c in chunks])
-
-
-def _span(chain: Chain) -> float:
-    """A bound [m] on how far the tip can be from the first joint; infinite where a slide has no limits."""
-    endless = np.isinf(chain.upper - chain.lower) & (np.array(chain.kinds) == "slide")
-    return float("inf") if endless.any() else chain.reach + float(np.linalg.norm(chain.T_last_tip[:3, 3]))
 
 
 def _make_refiner(

@@ -38,9 +38,10 @@ FLOORS = {
     "samplers": 6,
     "learning": 7,
     "solution_sets": 7,
-    "solver": 8,
-    "apps": 9,
-    "__init__": 10,
+    "diagnosis": 8,
+    "solver": 9,
+    "apps": 10,
+    "__init__": 11,
 }
 
 
