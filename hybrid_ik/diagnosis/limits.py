@@ -18,8 +18,10 @@ from hybrid_ik.solution_sets.jacobian import tip_jacobian
 
 Array = NDArray[np.float64]
 
-STARTS = 256  # without limits nearly every one leads to an answer of a pose in reach
-DESCENTS = 8  # answers from which the one that violates the limits least is looked for
+STARTS = 1024  # without limits nearly every one leads to an answer of a pose in reach
+# Answers from which the one that violates the limits least is looked for, and how far they lie from one another, in rad
+# or m / half the reach: the least ones alone may all lie in one valley.
+DESCENTS, APART = 8, 0.5
 # Of these descents, in rad, or m / half the reach.
 FIRST_STEP, LEAST_STEP, LEAST_GAIN, MOST_STEPS = 0.3, 1e-6, 1e-7, 40
 RANK = 1e-6  # singular values below this count as 0
@@ -91,7 +93,7 @@ class WithoutLimits:
         q = whole_turns_away(self.chain, settled.q[settled.success])
         if not len(q):
             return None
-        q = q[np.argsort(self._violation(q), kind="stable")[:DESCENTS]]
+        q = _apart(q[np.argsort(self._violation(q), kind="stable")], self._cost)
         ends = np.array([self._descend(target, x) for x in q])
         return np.asarray(ends[np.argmin(self._violation(ends))])
 
@@ -119,11 +121,13 @@ class WithoutLimits:
 
         With N a base of the null space, minimal c^T s over z and s >= 0, where lower - s <= q + N z <= upper + s.
         """
+        N = self._null_space(q)
+        if N.shape[1] == 0:
+            return np.zeros_like(q), np.inf
+        if N.shape[1] == 1:  # tens of times faster than a linear program
+            return self._step_along(q, N[:, 0], size)
         from scipy.optimize import linprog  # 0.1 s to be imported
 
-        N = self._null_space(q)
-        if not N.shape[1]:
-            return np.zeros_like(q), np.inf
         slack, low, high = np.eye(len(q)), np.isfinite(self.chain.lower), np.isfinite(self.chain.upper)
         A = np.concatenate([np.hstack([N, -slack])[high], np.hstack([-N, -slack])[low]])
         b = np.concatenate([(self.chain.upper - q)[high], (q - self.chain.lower)[low]])
@@ -131,6 +135,15 @@ class WithoutLimits:
         found = linprog(np.concatenate([np.zeros(N.shape[1]), self._cost]), A_ub=A, b_ub=b, bounds=bounds)
         z, least = np.asarray(found.x)[: N.shape[1]], np.asarray(found.fun)  # there always is one: s has no bound
         return N @ z, float(least)
+
+    def _step_along(self, q: Array, n: Array, size: float) -> tuple[Array, float]:
+        """The same along a line, where the least is at an end, or where a joint meets a limit."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = np.concatenate([(self.chain.upper - q) / n, (self.chain.lower - q) / n])
+        z = np.concatenate([[0.0, -size, size], at[np.abs(at) < size]])  # 0 first: it is kept where nothing is better
+        values = self._violation(q + z[:, None] * n)
+        best = int(np.argmin(values))
+        return z[best] * n, float(values[best])
 
     def _null_space(self, q: Array) -> Array:
         J = tip_jacobian(self.chain, q[None])[0, : self._rows]
@@ -149,6 +162,17 @@ def whole_turns_away(chain: Chain, q: Array) -> Array:
     turned += TURN * (np.ceil(np.where(both, 0.0, np.maximum(lower - turned, 0.0)) / TURN))
     turned -= TURN * (np.ceil(np.where(both, 0.0, np.maximum(turned - upper, 0.0)) / TURN))
     return np.where(hinge, turned, q)
+
+
+def _apart(q: Array, cost: Array) -> Array:
+    """The first of some joints `(m, dof)`, and after it those that are far from all before."""
+    kept = [q[0]]
+    for x in q[1:]:
+        if len(kept) == DESCENTS:
+            break
+        if min(float(np.linalg.norm((x - y) * cost)) for y in kept) > APART:
+            kept.append(x)
+    return np.array(kept)
 
 
 def _beyond(chain: Chain, q: Array) -> Array:
