@@ -397,6 +397,22 @@ def test_other_parts_give_the_same_verdicts(options, panda):
     assert solver.diagnose(_out_of(panda.chain, 0.3)).beyond_reach == pytest.approx(0.3)
 
 
+def test_a_pose_that_the_solver_missed_is_found(panda):
+    """One start and one step do not get there; the diagnosis does not take that for an answer."""
+    solver = HybridSolver(panda, config=LMConfig(max_iterations=1))
+    pose = panda.forward_kinematics(panda.upper)
+    missed = solver.refiner.refine(pose, panda.home[None])[0]
+    assert not missed.success and diagnose(panda.chain, solver.refiner.config, pose, missed).reachable
+
+
+def test_tolerances_that_no_joints_meet(panda):
+    config = LMConfig(position_tolerance=1e-30, orientation_tolerance=1e-30)
+    found = HybridSolver(panda, config=config).diagnose(Pose([0.4, 0.1, 0.5], [0, 1, 0, 0]))
+    assert not found.reachable and not found.limits_in_the_way and found.q_without_limits is None
+    assert found.position_error < 1e-9
+    _check_words(found)
+
+
 def test_the_same_words_every_time(planar):
     texts = {str(HybridSolver(planar.robot, seed=0).diagnose(_out_of(planar.robot.chain, 0.3))) for _ in range(3)}
     assert len(texts) == 1

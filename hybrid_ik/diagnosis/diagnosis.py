@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 STARTS = 256  # within the limits, besides what the solver found
 POSITION_STARTS = 64
+NEARER = 0.99  # of the distance left: then the joints of the solver are given up for others
 # The position first, and the orientation as far as it goes: a weight this much smaller leaves it at its best, and from
 # there the position alone is met with hardly a change of it.
 SLIGHT = 0.04
@@ -178,9 +179,11 @@ def diagnose(chain: Chain, config: LMConfig, pose: Pose, found: IKResult) -> Dia
     without = None
     if not nearest.success:
         without = _without_limits(chain, config, pose, nearest)
-        if without is not None and not limits_in_the_way(chain, without):  # it is within them: starts had missed it
-            again = LaneRefiner(chain, config).search(pose, without[None])
-            nearest = again if again.success else nearest
+        if without is not None and not limits_in_the_way(chain, without):  # it is within them: starts had missed it,
+            again = LaneRefiner(chain, config).search(
+                pose, without[None]
+            )  # or tolerances are too narrow for any joints
+            nearest, without = again if again.success else nearest, None
     if nearest.success:
         return _summary(chain, config, pose, nearest, nearest, None)
     position = _position_alone(chain, config, pose, nearest) if config.orientation_weight > 0 else nearest
@@ -249,10 +252,18 @@ def _verdict(reachable: bool, without_limits: bool, position: bool, beyond: floa
 
 
 def _nearest(chain: Chain, config: LMConfig, pose: Pose, found: IKResult) -> IKResult:
-    """The joints that meet a pose, or come nearest to it."""
+    """The joints that meet a pose, or come nearest to it; those of the solver, unless others are clearly nearer."""
     refiner, starts = LaneRefiner(chain, config), UniformSampler(chain).table(STARTS)
     best = refiner.search(pose, np.concatenate([found.q[None], starts]))
-    return best if best.success else refiner.closest(pose, best, starts)
+    if best.success:
+        return best
+    nearer = refiner.closest(pose, best, starts)
+    return nearer if nearer.success or _missed(nearer, config) < NEARER * _missed(found, config) else found
+
+
+def _missed(result: IKResult, config: LMConfig) -> float:
+    """What the weight of the orientation makes of both errors [m]."""
+    return float(np.hypot(result.position_error, config.orientation_weight * result.orientation_error))
 
 
 def _without_limits(chain: Chain, config: LMConfig, pose: Pose, nearest: IKResult) -> Array | None:
