@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from hybrid_ik.chain import Chain
 from hybrid_ik.diagnosis.singularity import half_reach
 from hybrid_ik.diagnosis.words import angle, metres
+from hybrid_ik.kinematics import tip_jacobian
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.following import CurveFollower
-from hybrid_ik.solution_sets.jacobian import tip_jacobian
 
 Array = NDArray[np.float64]
 

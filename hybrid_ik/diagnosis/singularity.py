@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
+from hybrid_ik.kinematics import tip_jacobian
 from hybrid_ik.samplers.uniform import UniformSampler
-from hybrid_ik.solution_sets.jacobian import tip_jacobian
 
 Array = NDArray[np.float64]
 

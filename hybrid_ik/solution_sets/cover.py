@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
+from hybrid_ik.kinematics import tip_jacobian
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.result import IKResult, concatenate
 from hybrid_ik.samplers.uniform import UniformSampler
-from hybrid_ik.solution_sets.jacobian import tip_jacobian
 from hybrid_ik.solution_sets.solution_set import Piece
 
 Array = NDArray[np.float64]

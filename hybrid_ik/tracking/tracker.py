@@ -1,0 +1,220 @@
+"""Dynamic programming over the solution sets of a path of poses."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.pose import Pose
+from hybrid_ik.solution_sets.finder import SetFinder
+from hybrid_ik.solution_sets.following import Settled
+from hybrid_ik.solution_sets.solution_set import Limit
+from hybrid_ik.tracking.layers import CurveLayers, Points
+from hybrid_ik.tracking.path import Jump, TrackedPath
+from hybrid_ik.tracking.point_layers import CloudLayers, PointLayers
+from hybrid_ik.tracking.smoothing import Smoother
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+# Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn.
+STRIDE = 0.15
+# Distances [rad, or m] between neighbouring points of a layer are a third of a step, within these.
+SPACINGS = 0.02, 0.12
+BARELY = 1e-9  # rad, or m
+NO_ANSWER = "the pose has no answer"
+NONE = -1  # the parent of what begins a part of the path
+
+
+class Layer(NamedTuple):
+    """The answers of one pose that a path may go through."""
+
+    points: Points
+    cost: Array
+    """Of the cheapest way that leads to each `(n,)`."""
+    parent: Indices
+    """The point of the layer before it that this way comes from `(n,)`."""
+    motion: Array
+    """The last step of this way `(n, dof)`."""
+
+
+class Chosen(NamedTuple):
+    """Joints for some waypoints of a path."""
+
+    waypoints: list[int]
+    q: Array
+    """`(n, dof)`; NaN where a pose has no answer."""
+    tangent: Array
+    jumps: list[Jump]
+
+
+class Tracker:
+    """Finds joints along paths of poses of one arm.
+
+    Args:
+        finder: of the arm.
+        max_step: how far a joint may move from one pose to the next [rad, or m].
+        limit_weight: weight of the squared distances from the middle of the ranges, in units of half the range.
+    """
+
+    def __init__(self, finder: SetFinder, max_step: float, limit_weight: float) -> None:
+        self._finder, self.max_step, self.limit_weight = finder, max_step, limit_weight
+        self._chain, self._follower = finder.chain, finder.follower
+        endless = np.isinf(self._chain.upper - self._chain.lower) & (np.array(self._chain.kinds) == "hinge")
+        self._period = np.where(endless, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
+        kind = (PointLayers, CurveLayers, CloudLayers)[min(finder.dimension, 2)]
+        self._layers = kind(finder, float(np.clip(max_step / 3.0, *SPACINGS)))
+        half = 0.5 * (self._chain.upper - self._chain.lower)
+        self._middle = np.where(np.isfinite(half), 0.5 * (self._chain.lower + self._chain.upper), 0.0)
+        self._stiffness = limit_weight / half**2  # 0 where there is no limit
+        self._smoother = Smoother(finder, self._middle, self._stiffness, max_step)
+
+    def track(self, poses: Pose, start: Array | None) -> TrackedPath:
+        """See `HybridSolver.track`."""
+        targets = self._follower.targets(poses)
+        waypoints = self._knots(poses)
+        while True:
+            chosen = self._through(poses, targets, waypoints, start)
+            q, tangent, torn = self._between(targets, chosen)
+            if not torn:
+                break
+            waypoints = sorted({*chosen.waypoints, *torn})
+        return self._path(targets, q, tangent, chosen.jumps, start)
+
+    def _knots(self, poses: Pose) -> list[int]:
+        """Waypoints that are looked at first: the first and last, and so many between that the tip moves little."""
+        turn = 2.0 * np.arccos(np.minimum(1.0, np.abs((poses.quaternion[1:] * poses.quaternion[:-1]).sum(1))))
+        way = np.linalg.norm(np.diff(poses.position, axis=0), axis=1) / (0.5 * self._chain.reach) + turn
+        number = np.floor(np.concatenate([[0.0], np.cumsum(way)]) / STRIDE)
+        return sorted({*np.flatnonzero(np.diff(number, prepend=-1.0) > 0).tolist(), len(poses) - 1})
+
+    def _through(self, poses: Pose, targets: Array, waypoints: list[int], start: Array | None) -> Chosen:
+        """The cheapest way through the layers of some waypoints; of more, where no way leads from one to the next."""
+        waypoints, jumps = list(waypoints), []
+        layers: list[Layer | None] = []
+        last, before = (None, -1) if start is None else (self._from(start), -1)
+        while len(layers) < len(waypoints):
+            i = waypoints[len(layers)]
+            layer = None if last is None else self._next(last, targets[i : i + 1], i - before)
+            if layer is None and last is not None and i - before > 1:
+                waypoints[len(layers) : len(layers)] = range(before + 1, i)
+                continue
+            if layer is None and last is not None:
+                jumps.append(self._jump(i, last, targets[i : i + 1]))
+            layer = self._anew(last, poses[i]) if layer is None else layer
+            if layer is None and last is None:
+                jumps.append(Jump(i, NO_ANSWER))
+            layers.append(layer)
+            last, before = layer, i
+        return Chosen(waypoints, *self._backwards(layers), jumps)
+
+    def _from(self, q: Array) -> Layer:
+        """A layer of these joints alone."""
+        none, rows = np.zeros_like(q[None]), q[None]
+        settled = self._follower.settle(self._follower.target_of(rows), rows, none + 1.0, most_steps=0)
+        return Layer(Points(rows, settled.tangent, np.zeros(1, int)), np.zeros(1), np.full(1, NONE), none)
+
+    def _next(self, last: Layer, target: Array, n_steps: int) -> Layer | None:
+        """The answers that can be reached from the last layer in so many steps, if there are any."""
+        carried = self._layers.carry(last.points, n_steps * last.motion, target)
+        most = n_steps * self.max_step + 0.5 * self._layers.spacing  # smoothing makes steps shorter
+        return self._cheapest(last, self._layers.around(carried, target), most, n_steps)
+
+    def _anew(self, last: Layer | None, pose: Pose) -> Layer | None:
+        """All answers of a pose, whatever the way there, if there are any."""
+        points = self._layers.everything(pose)
+        if last is not None:
+            return self._cheapest(last, points, np.inf)
+        cost = self._from_middle(points.q)
+        return Layer(points, cost, np.full(len(cost), NONE), np.zeros_like(points.q)) if len(cost) else None
+
+    def _cheapest(self, last: Layer, points: Points, most: float, n_steps: int = 1) -> Layer | None:
+        """The points that a way leads to, if there are any; a way of several steps costs as much as even ones."""
+        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, n_steps * last.cost, self._period, most)
+        kept = np.flatnonzero(parent >= 0)
+        if not len(kept):
+            return None
+        points, before = Points(points.q[kept], points.tangent[kept], points.piece[kept]), parent[kept].astype(int)
+        motion = (points.q - last.points.q[before]) / n_steps * (most < np.inf)
+        return Layer(points, cost[kept] / n_steps + n_steps * self._from_middle(points.q), before, motion)
+
+    def _from_middle(self, q: Array) -> Array:
+        return (q - self._middle) ** 2 @ self._stiffness
+
+    def _jump(self, i: int, last: Layer, target: Array) -> Jump:
+        """Why the way ends: by the answers that come nearest to going on, limits aside."""
+        chain = self._chain
+        carried = self._follower.settle(target, last.points.q, last.points.tangent)
+        if not carried.success.any():
+            return Jump(i, "no answer lies near those of the waypoint before")
+        q, before = carried.q[carried.success], last.points.q[carried.success]
+        beyond = np.maximum(np.maximum(chain.lower - q, q - chain.upper), 0.0)
+        nearest = int(np.argmin(beyond.max(1)))
+        joint = int(np.argmax(beyond[nearest]))
+        name = chain.joint_names[joint]
+        if beyond[nearest, joint] > BARELY:
+            side = "upper" if q[nearest, joint] > chain.upper[joint] else "lower"
+            return Jump(i, f"{name} would pass its {side} limit", Limit(joint, name, side))
+        step = np.abs(q - before)[nearest]
+        name = chain.joint_names[int(np.argmax(step))]
+        return Jump(i, f"{name} would move by {step.max():.3g}, farther than max_step = {self.max_step:.3g}")
+
+    def _between(self, targets: Array, chosen: Chosen) -> tuple[Array, Array, list[int]]:
+        """Joints of all waypoints, evenly between those that were chosen; waypoints at which that does not do."""
+        at, n, torn = np.array(chosen.waypoints), len(targets), []
+        q, tangent = np.full((2, n, self._chain.dof), np.nan)
+        q[at], tangent[at] = chosen.q, chosen.tangent
+        gap = np.flatnonzero(np.diff(at) > 1)
+        if len(gap):
+            own = np.concatenate([np.arange(at[g] + 1, at[g + 1]) for g in gap])
+            g = np.searchsorted(at, own) - 1
+            share = ((own - at[g]) / (at[g + 1] - at[g]))[:, None]
+            rows = (1.0 - share) * chosen.q[g] + share * chosen.q[g + 1]
+            aim = (1.0 - share) * chosen.tangent[g] + share * chosen.tangent[g + 1]
+            settled = self._onto(targets[own], rows, aim)
+            q[own], tangent[own] = settled.q, settled.tangent
+            long = np.abs(np.diff(q, axis=0)).max(1) > self.max_step + 0.5 * self._layers.spacing
+            bad = np.unique(np.concatenate([g[~settled.success], np.searchsorted(at, np.flatnonzero(long) + 1) - 1]))
+            torn = [i for k in bad if at[k + 1] - at[k] > 1 for i in range(at[k] + 1, at[k + 1])]
+        return q, tangent, torn
+
+    def _onto(self, targets: Array, q: Array, tangent: Array) -> Settled:
+        if self._finder.dimension == 1:
+            return self._follower.settle_within(targets, q, tangent, self._finder.tolerance)
+        return self._follower.settle(targets, q, tolerance=self._finder.tolerance)
+
+    def _path(self, targets: Array, q: Array, tangent: Array, jumps: list[Jump], start: Array | None) -> TrackedPath:
+        """The path, smoothed between its breaks."""
+        breaks = {jump.waypoint for jump in jumps} | {int(i) + 1 for i in np.flatnonzero(np.isnan(q[:, 0]))}
+        for a, b in pairwise(sorted({0, len(q), *(i for i in breaks if i <= len(q))})):
+            if b > a and not np.isnan(q[a, 0]) and self._finder.dimension == 1:
+                before = start if a == 0 and 0 not in breaks else None
+                q[a:b] = self._smoother.smooth(targets[a:b], q[a:b], tangent[a:b], before)
+        return self._judged(targets, q, tuple(jumps))
+
+    def _backwards(self, layers: list[Layer | None]) -> tuple[Array, Array]:
+        """The cheapest way through the layers; NaN where there is none."""
+        q, tangent = np.full((2, len(layers), self._chain.dof), np.nan)
+        k = NONE
+        for i in reversed(range(len(layers))):
+            layer = layers[i]
+            if layer is None:
+                k = NONE
+                continue
+            k = int(np.argmin(layer.cost)) if k == NONE else k
+            q[i], tangent[i], k = layer.points.q[k], layer.points.tangent[k], int(layer.parent[k])
+        return q, tangent
+
+    def _judged(self, targets: Array, q: Array, jumps: tuple[Jump, ...]) -> TrackedPath:
+        known = np.isfinite(q).all(1)
+        settled = self._follower.settle(
+            targets[known], q[known], np.ones_like(q[known]), tolerance=self._finder.tolerance, most_steps=0
+        )
+        success, errors = np.zeros(len(q), bool), np.full((len(q), 2), np.nan)
+        success[known], errors[known] = settled.success, settled.errors
+        steps = np.diff(q, axis=0)
+        cost = float(np.nansum(steps**2) + np.nansum(self._from_middle(q)))
+        return TrackedPath(q, success, errors[:, 0], errors[:, 1], jumps, cost)
