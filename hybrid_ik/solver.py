@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hybrid_ik.diagnosis.diagnosis import Diagnosis, check_single_pose, diagnose
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.host_solver import FAR, ONE_ANSWER_ROUNDS, WIDE_STARTS, HostSolver
 from hybrid_ik.pose import Pose, pose_error
@@ -185,7 +186,8 @@ class HybridSolver:
         Raises:
             InvalidInputError: an argument of the wrong shape, kind or range.
         """
-        pose = _single(pose, "solve_all")
+        pose = Pose.as_pose(pose)
+        check_single_pose(pose)
         check_positive("spacing", spacing)
         check_positive("miss", miss)
         check_count("most_points", most_points)
@@ -256,6 +258,19 @@ class HybridSolver:
         finder = self._set_finder
         return glide(finder.follower, joints, length, spacing, way, finder.tolerance)
 
+    def diagnose(self, pose: Pose | ArrayLike) -> Diagnosis:
+        """Whether one pose can be reached, what is in the way, and which motion is lost near a singularity.
+
+        Args:
+            pose: `T_base_tip`, a single one; or a homogeneous matrix.
+
+        Raises:
+            InvalidInputError: a batch, or what is no pose.
+        """
+        pose = Pose.as_pose(pose)
+        check_single_pose(pose)
+        return diagnose(self.robot.chain, self.refiner.config, pose, self.solve(pose))
+
     @cached_property
     def _set_finder(self) -> SetFinder:
         return SetFinder(self.robot.chain, self.refiner.config)
@@ -323,10 +338,3 @@ class HybridSolver:
 def _many_starts(n_solutions: int, n_seeds: int | None) -> tuple[int, int]:
     """Starts tried for many answers: at first, and where answers are lacking."""
     return n_seeds or max(64, 2 * n_solutions), n_seeds or 8 * max(64, 4 * n_solutions)
-
-
-def _single(pose: Pose | ArrayLike, name: str) -> Pose:
-    pose = Pose.as_pose(pose)
-    if pose.shape:
-        raise InvalidInputError(f"{name}: expected one pose, got a batch of shape {pose.shape}: call it for each")
-    return pose

@@ -42,6 +42,7 @@ FLOORS = {
     "solution_sets": 7,
     "solver_parts": 7,
     "tracking": 8,
+    "diagnosis": 8,
     "solver": 9,
     "apps": 10,
     "__init__": 11,
