@@ -54,14 +54,21 @@ class CurveLayers:
         """Where points come to lie on the curves of the target, within the limits: from where they are, and ahead.
 
         Ahead means a step as long as the last one, `motion`, farther on: so the way goes straight through places where
-        curves cross, or all but do.
+        curves cross, or all but do. Where a curve has shrunk so much that none of its points lies across from it, they
+        come by the shortest way.
         """
         some = self._some(points.piece)
         q, motion = points.q[some], motion[some]
         rows = np.stack([q, q + motion], 1).reshape(-1, q.shape[1])
-        settled = self._follower.settle_within(target, rows, np.repeat(points.tangent[some], 2, 0), (EXACT, EXACT))
+        tangent, piece = (np.repeat(x, 2, 0) for x in (points.tangent[some], points.piece[some]))
+        settled = self._follower.settle_within(target, rows, tangent, (EXACT, EXACT))
         good = settled.success
-        return Points(settled.q[good], settled.tangent[good], np.repeat(points.piece[some], 2)[good])
+        lost = np.flatnonzero(~np.isin(piece, piece[good]))
+        if len(lost):
+            found = self._follower.settle(target, rows[lost])
+            inside = ((found.q >= self._limits[0]) & (found.q <= self._limits[1])).all(1)
+            settled.q[lost], settled.tangent[lost], good[lost] = found.q, tangent[lost], found.success & inside
+        return Points(settled.q[good], settled.tangent[good], piece[good])
 
     def _some(self, piece: Indices) -> Indices:
         """Some points of each piece, both ends among them: enough to see it again if it is cut into several."""
@@ -73,23 +80,31 @@ class CurveLayers:
         return np.flatnonzero(kept)
 
     def around(self, points: Points, target: Array) -> Points:
-        """The whole pieces that some points of them lie on."""
+        """The whole pieces that some points of them lie on.
+
+        Where the arm is all but stretched, curves shrink to points or meet, and cannot be followed: there points stay
+        as they are, so that a way leads on through them.
+        """
         q, tangent, piece = points
         found: list[tuple[Array, Array]] = []
+        stuck: list[tuple[Array, Array]] = []
         for _ in range(ROUNDS):
             if not len(q):
                 break
             first = np.flatnonzero(np.diff(piece, prepend=-1))
             middle = (first + np.append(first[1:], len(piece))) // 2
-            for arc in self._follow(q[middle], tangent[middle], target):
+            arcs, lost_piece = self._follow(q[middle], tangent[middle], target)
+            for arc in arcs:
                 if self._is_new(arc[0], found):
                     found.append(arc)
-            unknown = self._follower.find(q, _segments(found)) < 0
+            alone = np.isin(piece, piece[middle[lost_piece]])
+            stuck += [(q[alone], tangent[alone])] if alone.any() else []
+            unknown = (self._follower.find(q, _segments(found)) < 0) & ~alone
             unknown[middle] = False
             lost = np.flatnonzero(unknown)
             lost = lost[self._inside_of_ends(q[lost], found)]
             q, tangent, piece = q[lost], tangent[lost], piece[lost]
-        return self._points([self._thinned(*arc) for arc in found])
+        return self._points([*(self._thinned(*arc) for arc in found), *stuck])
 
     def _points(self, arcs: list[tuple[Array, Array]]) -> Points:
         """Of arcs of points and tangents."""
@@ -113,8 +128,8 @@ class CurveLayers:
         ends = np.concatenate([arc[[0, -1]] for arc, _ in arcs]) if arcs else np.empty((0, q.shape[1]))
         return np.asarray((np.abs(q[:, None] - ends).max(2) > 0.2 * self.spacing).all(1))
 
-    def _follow(self, q: Array, tangent: Array, target: Array) -> list[tuple[Array, Array]]:
-        """The pieces through some points, both ways to their ends."""
+    def _follow(self, q: Array, tangent: Array, target: Array) -> tuple[list[tuple[Array, Array]], list[int]]:
+        """The pieces through some points, both ways to their ends; and the points from which no way leads anywhere."""
         ways = self._follower.follow(
             target,
             np.repeat(q, 2, 0),
@@ -122,17 +137,21 @@ class CurveLayers:
             self._limits,
             self._steps,
         )
-        arcs = []
+        arcs, lost = [], []
         for row in range(0, len(ways.verdict), 2):
             closed = [r for r in (row, row + 1) if ways.verdict[r] == CLOSED]
             if closed:
                 own = closed[0], slice(ways.n_points[closed[0]])
                 arcs.append((ways.points[own], ways.tangents[own]))
-            elif ways.verdict[row] != SAME:
+            elif ways.verdict[row] == SAME:
+                continue
+            elif not ways.n_points[row : row + 2].any():
+                lost.append(row // 2)
+            else:
                 there, back = (row, slice(ways.n_points[row])), (row + 1, slice(1, ways.n_points[row + 1]))
                 points = np.concatenate([ways.points[back][::-1], ways.points[there]])
                 arcs.append((points, np.concatenate([-ways.tangents[back][::-1], ways.tangents[there]])))
-        return [arc for arc in arcs if len(arc[0])]
+        return [arc for arc in arcs if len(arc[0])], lost
 
     def _thinned(self, q: Array, tangent: Array) -> tuple[Array, Array]:
         """Fewer points, where there are many because curves come near to each other; both ends stay."""
