@@ -69,6 +69,8 @@ class Smoother:
         diagonal[fixed], gradient[fixed] = 1.0, 0.0
         beside[fixed] = 0.0
         beside[1:][fixed[:-1]] = 0.0
+        if len(q) == 1:
+            return -gradient / (diagonal + 1e-9)
         return np.asarray(solveh_banded(np.stack([beside, diagonal + 1e-9]), -gradient))
 
     def _onto(self, targets: Array, q: Array, tangent: Array) -> Settled:
