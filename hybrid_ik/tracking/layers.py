@@ -60,7 +60,7 @@ class CurveLayers:
         some = self._some(points.piece)
         q, motion = points.q[some], motion[some]
         rows = np.stack([q, q + motion], 1).reshape(-1, q.shape[1])
-        tangent, piece = (np.repeat(x, 2, 0) for x in (points.tangent[some], points.piece[some]))
+        tangent, piece = np.repeat(points.tangent[some], 2, 0), np.repeat(points.piece[some], 2)
         settled = self._follower.settle_within(target, rows, tangent, (EXACT, EXACT))
         good = settled.success
         lost = np.flatnonzero(~np.isin(piece, piece[good]))
