@@ -70,10 +70,21 @@ class Tracker:
         half = 0.5 * (self._chain.upper - self._chain.lower)
         self._middle = np.where(np.isfinite(half), 0.5 * (self._chain.sample_lower + self._chain.sample_upper), 0.0)
         self._stiffness = limit_weight / half**2  # 0 where there is no limit
+        self._slack, self._too_far = 0.0, f", farther than max_step = {max_step:.3g}"
         self._smoother = Smoother(finder, self._middle, self._stiffness, max_step)
 
     def track(self, poses: Pose, start: Array | None) -> TrackedPath:
         """See `HybridSolver.track`."""
+        if not len(poses):
+            return self._judged(np.empty((0, 12)), np.empty((0, self._chain.dof)), ())
+        path = self._track(poses, start, 0.5 * self._layers.spacing if self._finder.dimension == 1 else 0.0)
+        if any(jump.reason.endswith(self._too_far) for jump in path.jumps):
+            path = min(path, self._track(poses, start, 0.0), key=lambda path: len(path.jumps))
+        return path
+
+    def _track(self, poses: Pose, start: Array | None, slack: float) -> TrackedPath:
+        """With steps between points of layers that may be longer by `slack`, where smoothing makes them shorter."""
+        self._slack = slack
         targets = self._follower.targets(poses)
         waypoints = self._knots(poses)
         while True:
@@ -95,20 +106,21 @@ class Tracker:
         """The cheapest way through the layers of some waypoints; of more, where no way leads from one to the next."""
         waypoints, jumps = list(waypoints), []
         layers: list[Layer | None] = []
-        last, before = (None, -1) if start is None else (self._from(start), -1)
+        last, before, gone = None if start is None else self._from(start), -1, start is None
         while len(layers) < len(waypoints):
             i = waypoints[len(layers)]
-            layer = None if last is None else self._next(last, targets[i : i + 1], i - before)
-            if layer is None and last is not None and i - before > 1:
+            layer = None if gone or last is None else self._next(last, targets[i : i + 1], i - before)
+            if layer is None and not gone and i - before > 1:
                 waypoints[len(layers) : len(layers)] = range(before + 1, i)
                 continue
-            if layer is None and last is not None:
-                jumps.append(self._jump(i, last, targets[i : i + 1]))
-            layer = self._anew(last, poses[i]) if layer is None else layer
-            if layer is None and last is None:
-                jumps.append(Jump(i, NO_ANSWER))
+            if layer is None:
+                layer = self._anew(last, poses[i])
+                if layer is None:
+                    jumps.append(Jump(i, NO_ANSWER))
+                elif last is not None and not gone:
+                    jumps.append(self._jump(i, last, targets[i : i + 1]))
             layers.append(layer)
-            last, before = layer, i
+            last, before, gone = layer or last, i, layer is None
         return Chosen(waypoints, *self._backwards(layers), jumps)
 
     def _from(self, q: Array) -> Layer:
@@ -120,7 +132,7 @@ class Tracker:
     def _next(self, last: Layer, target: Array, n_steps: int) -> Layer | None:
         """The answers that can be reached from the last layer in so many steps, if there are any."""
         carried = self._layers.carry(last.points, n_steps * last.motion, target)
-        most = n_steps * self.max_step + 0.5 * self._layers.spacing  # smoothing makes steps shorter
+        most = n_steps * self.max_step + self._slack
         return self._cheapest(last, self._layers.around(carried, target), most, n_steps)
 
     def _anew(self, last: Layer | None, pose: Pose) -> Layer | None:
@@ -159,8 +171,12 @@ class Tracker:
             side = "upper" if q[nearest, joint] > chain.upper[joint] else "lower"
             return Jump(i, f"{name} would pass its {side} limit", Limit(joint, name, side))
         step = np.abs(q - before)[nearest]
-        name = chain.joint_names[int(np.argmax(step))]
-        return Jump(i, f"{name} would move by {step.max():.3g}, farther than max_step = {self.max_step:.3g}")
+        if step.max() <= self.max_step:
+            return Jump(i, "the answers near those of the waypoint before cannot be followed")
+        return self._long_step(i, step)
+
+    def _long_step(self, i: int, step: Array) -> Jump:
+        return Jump(i, f"{self._chain.joint_names[int(np.argmax(step))]} would move by {step.max():.3g}{self._too_far}")
 
     def _between(self, targets: Array, chosen: Chosen) -> tuple[Array, Array, list[int]]:
         """Joints of all waypoints, evenly between those that were chosen; waypoints at which that does not do."""
@@ -176,7 +192,7 @@ class Tracker:
             aim = (1.0 - share) * chosen.tangent[g] + share * chosen.tangent[g + 1]
             settled = self._onto(targets[own], rows, aim)
             q[own], tangent[own] = settled.q, settled.tangent
-            long = np.abs(np.diff(q, axis=0)).max(1) > self.max_step + 0.5 * self._layers.spacing
+            long = np.abs(np.diff(q, axis=0)).max(1) > self.max_step + self._slack
             bad = np.unique(np.concatenate([g[~settled.success], np.searchsorted(at, np.flatnonzero(long) + 1) - 1]))
             torn = [i for k in bad if at[k + 1] - at[k] > 1 for i in range(at[k] + 1, at[k + 1])]
         return q, tangent, torn
@@ -193,7 +209,10 @@ class Tracker:
             if b > a and not np.isnan(q[a, 0]) and self._finder.dimension == 1:
                 before = start if a == 0 and 0 not in breaks else None
                 q[a:b] = self._smoother.smooth(targets[a:b], q[a:b], tangent[a:b], before)
-        return self._judged(targets, q, tuple(jumps))
+        steps = np.abs(np.diff(q, axis=0, prepend=q[:1] if start is None else start[None]))
+        long = np.flatnonzero((steps > self.max_step + BARELY).any(1))
+        jumps = jumps + [self._long_step(i, steps[i]) for i in long.tolist() if i not in breaks]
+        return self._judged(targets, q, tuple(sorted(jumps, key=lambda jump: jump.waypoint)))
 
     def _backwards(self, layers: list[Layer | None]) -> tuple[Array, Array]:
         """The cheapest way through the layers; NaN where there is none."""
@@ -202,8 +221,7 @@ class Tracker:
         for i in reversed(range(len(layers))):
             layer = layers[i]
             if layer is None:
-                k = NONE
-                continue
+                continue  # the layer after it comes from the one before it
             k = int(np.argmin(layer.cost)) if k == NONE else k
             q[i], tangent[i], k = layer.points.q[k], layer.points.tangent[k], int(layer.parent[k])
         return q, tangent
@@ -216,5 +234,6 @@ class Tracker:
         success, errors = np.zeros(len(q), bool), np.full((len(q), 2), np.nan)
         success[known], errors[known] = settled.success, settled.errors
         steps = np.diff(q, axis=0)
+        steps[[jump.waypoint - 1 for jump in jumps if jump.waypoint > 0]] = 0.0
         cost = float(np.nansum(steps**2) + np.nansum(self._from_middle(q)))
         return TrackedPath(q, success, errors[:, 0], errors[:, 1], jumps, cost)
