@@ -254,7 +254,9 @@ class HybridSolver:
         joints = self._within_limits("q", q)
         check_positive("length", length)
         check_positive("spacing", spacing)
-        way = np.eye(self.robot.dof)[self.robot.dof // 2] if towards is None else checked_near(towards, self.robot, ())
+        way = np.eye(self.robot.dof)[self.robot.dof // 2]
+        if towards is not None:
+            way = checked_near(towards, self.robot, (), "towards")
         finder = self._set_finder
         return glide(finder.follower, joints, length, spacing, way, finder.tolerance)
 
@@ -276,7 +278,7 @@ class HybridSolver:
         return SetFinder(self.robot.chain, self.refiner.config)
 
     def _within_limits(self, name: str, q: ArrayLike) -> Array:
-        joints = checked_near(q, self.robot, ())
+        joints = checked_near(q, self.robot, (), name)
         beyond = np.flatnonzero((joints < self.robot.lower) | (joints > self.robot.upper))
         if len(beyond):
             names = ", ".join(self.robot.joint_names[j] for j in beyond)

@@ -59,7 +59,7 @@ def make_sampler(sampler: Any, chain: Chain, seed: int) -> Sampler:
     raise InvalidInputError(f"sampler: expected a Sampler, 'auto', 'meanflow', 'uniform' or 'lookup', got {sampler!r}")
 
 
-def checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Array:
+def checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...], name: str = "near") -> Array:
     """Joints to stay close to, for poses of this batch shape."""
     try:
         joints = np.asarray(near, dtype=float)
@@ -69,9 +69,8 @@ def checked_near(near: ArrayLike, robot: Robot, shape: tuple[int, ...]) -> Array
     except (TypeError, ValueError):
         wrong = True
     if wrong:
-        raise InvalidInputError(
-            f"near: expected {robot.dof} finite joints, or one row of them for each pose {shape}, got {near!r}"
-        )
+        rows = f", or one row of them for each pose {shape}" if shape else ""
+        raise InvalidInputError(f"{name}: expected {robot.dof} finite joints{rows}, got {near!r}")
     return joints
 
 
