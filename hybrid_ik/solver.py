@@ -22,7 +22,14 @@ from hybrid_ik.solution_sets.finder import SetFinder
 from hybrid_ik.solution_sets.preference import Preference, preferred
 from hybrid_ik.solution_sets.self_motion import glide
 from hybrid_ik.solution_sets.solution_set import SolutionSet
-from hybrid_ik.solver_parts import check_count, check_positive, checked_near, make_refiner, make_sampler
+from hybrid_ik.solver_parts import (
+    check_count,
+    check_not_negative,
+    check_positive,
+    checked_near,
+    make_refiner,
+    make_sampler,
+)
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 from hybrid_ik.tracking.path import TrackedPath
 from hybrid_ik.tracking.tracker import Tracker
@@ -227,8 +234,7 @@ class HybridSolver:
             rows = np.flatnonzero(~poses.valid).tolist()
             raise InvalidInputError(f"track: waypoints {rows} are no poses (not finite, or no unit quaternions)")
         check_positive("max_step", max_step)
-        if not 0.0 <= limit_weight < np.inf:
-            raise InvalidInputError(f"limit_weight must be finite and not negative, got {limit_weight}")
+        check_not_negative("limit_weight", limit_weight)
         first = None if start is None else self._within_limits("start", start)
         return Tracker(self._set_finder, max_step, limit_weight).track(poses, first)
 

@@ -84,3 +84,9 @@ def check_positive(name: str, value: Any) -> None:
     """Refuses what is not a positive, finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 < value < np.inf:
         raise InvalidInputError(f"{name} must be positive and finite, got {value!r}")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Refuses what is not a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 <= value < np.inf:
+        raise InvalidInputError(f"{name} must be finite and not negative, got {value!r}")

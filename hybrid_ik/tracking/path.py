@@ -11,6 +11,8 @@ from hybrid_ik.solution_sets.solution_set import Limit
 
 Array = NDArray[np.float64]
 
+SHOWN = 5  # jumps that are printed
+
 
 @dataclass(frozen=True)
 class Jump:
@@ -55,4 +57,6 @@ class TrackedPath:
     def __repr__(self) -> str:
         if self.continuous:
             return f"<TrackedPath of {len(self)} poses, continuous>"
-        return f"<TrackedPath of {len(self)} poses, {len(self.jumps)} jumps: {'; '.join(map(str, self.jumps))}>"
+        named, more = "; ".join(map(str, self.jumps[:SHOWN])), len(self.jumps) - SHOWN
+        jumps = f"{len(self.jumps)} jump{'s' if len(self.jumps) > 1 else ''}: {named}"
+        return f"<TrackedPath of {len(self)} poses, {jumps}{f' and {more} more' if more > 0 else ''}>"
