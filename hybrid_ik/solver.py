@@ -19,7 +19,7 @@ from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.base import Sampler
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.finder import SetFinder
-from hybrid_ik.solution_sets.preference import Preference, preferred
+from hybrid_ik.solution_sets.preference import Preference, check_preference, preferred
 from hybrid_ik.solution_sets.self_motion import glide
 from hybrid_ik.solution_sets.solution_set import SolutionSet
 from hybrid_ik.solver_parts import (
@@ -310,8 +310,11 @@ class HybridSolver:
         if prefer is None:
             check_positive("max_step", max_step)
             return self._bounded(pose, self._host.near(pose, near, n_seeds), near, float(max_step or 0.0))
+        check_preference(prefer, self.robot.dof)
         flat = pose.reshape(pose.valid.size)
         rows = [self._preferred(flat[i], prefer) for i in range(len(flat))]
+        if not rows:
+            return self._host.one(pose, n_seeds)
         return concatenate([row.reshape(1) for row in rows]).reshape(*pose.shape)
 
     def _preferred(self, pose: Pose, prefer: Preference) -> IKResult:

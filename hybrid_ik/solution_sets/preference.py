@@ -26,12 +26,22 @@ def preferred(answers: SolutionSet, chain: Chain, prefer: Preference) -> Array:
     if callable(prefer):
         return _cheapest(answers, prefer)
     if isinstance(prefer, str):
-        if prefer not in COSTS:
-            raise InvalidInputError(
-                f"prefer: expected {', '.join(map(repr, COSTS))}, joints, or a function of joints, got {prefer!r}"
-            )
         return _cheapest(answers, lambda q: COSTS[prefer](chain, q))
     return answers.nearest(prefer)
+
+
+def check_preference(prefer: Preference, dof: int) -> None:
+    """Refuses what is neither a name, nor joints `(dof,)`, nor a function."""
+    if callable(prefer) or (isinstance(prefer, str) and prefer in COSTS):
+        return
+    try:
+        joints = np.asarray(prefer, dtype=float)
+        wrong = joints.shape != (dof,) or not np.isfinite(joints).all()
+    except (TypeError, ValueError):
+        wrong = True
+    if wrong:
+        names = ", ".join(map(repr, COSTS))
+        raise InvalidInputError(f"prefer: expected {names}, {dof} joints, or a function of joints, got {prefer!r}")
 
 
 def _from_limits(chain: Chain, q: Array) -> Array:
@@ -67,10 +77,15 @@ def _cheapest(answers: SolutionSet, cost: Callable[[Array], Array]) -> Array:
 
 
 def _checked(cost: Callable[[Array], Array], q: Array) -> Array:
-    values = np.asarray(cost(q), dtype=float)
+    returned = cost(q)
+    try:
+        values = np.asarray(returned, dtype=float)
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.shape != (len(q),) or np.isnan(values).any():
+        what = "NaN" if values.shape == (len(q),) else f"shape {np.shape(returned)}"
         raise InvalidInputError(
             f"prefer: the function was given joints {q.shape} and must return a cost for each, ({len(q)},), none of "
-            f"them NaN; it returned {values.shape}"
+            f"them NaN; it returned {what}"
         )
     return values
