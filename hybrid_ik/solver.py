@@ -247,7 +247,7 @@ class HybridSolver:
             q: where to begin `(dof,)`.
             length: how far to go [rad, or m]; a closed curve is gone round more than once.
             towards: the direction in joint space to begin in, as near as it can be, `(dof,)`; by default that in which
-                the joint in the middle of the arm increases.
+                the joint that moves most increases.
             spacing: largest distance from one point to the next.
 
         Returns:
@@ -260,9 +260,7 @@ class HybridSolver:
         joints = self._within_limits("q", q)
         check_positive("length", length)
         check_positive("spacing", spacing)
-        way = np.eye(self.robot.dof)[self.robot.dof // 2]
-        if towards is not None:
-            way = checked_near(towards, self.robot, (), "towards")
+        way = None if towards is None else checked_near(towards, self.robot, (), "towards")
         finder = self._set_finder
         return glide(finder.follower, joints, length, spacing, way, finder.tolerance)
 

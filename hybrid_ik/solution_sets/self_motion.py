@@ -12,24 +12,33 @@ from hybrid_ik.solution_sets.following import CurveFollower
 Array = NDArray[np.float64]
 
 SHORTEST = 1e-4  # rad, or m: where a step of this length does not succeed, the motion ends
+ALL = 1e-9  # rad, or m: of the length that may be left, and share of a spacing that it may be passed by
 STRAIGHT = 0.9  # least cosine between the directions of a step and of the one before it
 
 
 def glide(
-    follower: CurveFollower, q: Array, length: float, spacing: float, towards: Array, tolerance: tuple[float, float]
+    follower: CurveFollower,
+    q: Array,
+    length: float,
+    spacing: float,
+    towards: Array | None,
+    tolerance: tuple[float, float],
 ) -> Array:
     """See `HybridSolver.self_motion`."""
     target, chain = follower.target_of(q[None]), follower.chain
     points, travelled, step = [q], 0.0, spacing
     tangent = _direction(follower, q, towards)
-    while travelled < length - 1e-12:
-        step = min(step, length - travelled)
+    while travelled < length - ALL:
+        most = min(spacing, length - travelled)
+        step = min(step, most)
         ahead = (points[-1] + step * tangent)[None]
         settled = follower.settle_within(target, ahead, tangent[None], tolerance)
-        new, way = settled.q[0], np.linalg.norm(settled.q[0] - points[-1])
-        if settled.success[0] and settled.tangent[0] @ tangent > STRAIGHT and 0.5 * step < way < 1.5 * step:
+        new, way = settled.q[0], float(np.linalg.norm(settled.q[0] - points[-1]))
+        if settled.success[0] and most * (1.0 + ALL) < way < 1.5 * step:
+            step *= most / way  # across the tangent it is farther than along it
+        elif settled.success[0] and settled.tangent[0] @ tangent > STRAIGHT and 0.5 * step < way < 1.5 * step:
             points.append(new)
-            tangent, travelled, step = settled.tangent[0], travelled + float(way), min(spacing, 2.0 * step)
+            tangent, travelled, step = settled.tangent[0], travelled + way, min(spacing, 2.0 * step)
         elif settled.success[0] and _on_limit(new, chain.lower, chain.upper) and way < 1.5 * step:
             return np.array([*points, new] if way > SHORTEST else points)
         elif step < SHORTEST:
@@ -39,13 +48,17 @@ def glide(
     return np.array(points)
 
 
-def _direction(follower: CurveFollower, q: Array, towards: Array) -> Array:
-    """The unit vector of the null space that is nearest to `towards`."""
+def _direction(follower: CurveFollower, q: Array, towards: Array | None) -> Array:
+    """The unit vector of the null space that is nearest to `towards`, or to the joint that moves most in it."""
     rows = follower.n_rows
     null = np.linalg.svd(tip_jacobian(follower.chain, q[None])[0, :rows])[2][rows:]
+    if not len(null):
+        raise InvalidInputError("self_motion: this arm has no joint to spare, and moves its tool whichever one moves")
+    if towards is None:
+        towards = np.eye(len(q))[np.argmax((null**2).sum(0))]
     way = (null @ towards) @ null
     size = np.linalg.norm(way)
-    if size < 1e-6 * np.linalg.norm(towards):
+    if size <= 1e-6 * np.linalg.norm(towards):
         raise InvalidInputError(
             f"self_motion: no motion that leaves the tool at rest goes towards {towards.tolist()}: the arm has "
             f"{len(null)} joints to spare here; towards may be any direction in joint space that is not across these"
