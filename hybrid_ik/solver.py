@@ -319,7 +319,8 @@ class HybridSolver:
         answers = self.solve_all(pose) if pose.valid else None
         if not answers:
             return self._host.one(pose, None)
-        return self.refiner.search(pose, preferred(answers, self.robot.chain, prefer)[None])
+        q = preferred(answers, self.robot.chain, self._set_finder.follower.n_rows, prefer)
+        return self.refiner.search(pose, q[None])
 
     def _bounded(self, pose: Pose, found: IKResult, near: Array, max_step: float) -> IKResult:
         """The same where no joint moves farther than it may; elsewhere joints on the way there, and their errors."""

@@ -21,12 +21,12 @@ PARTS = 8  # of a bracket on both sides of each of them
 ROUNDS, NARROWER = 10, 4.0  # in every round the bracket is so much narrower: 1e-6 of a spacing in the end
 
 
-def preferred(answers: SolutionSet, chain: Chain, prefer: Preference) -> Array:
-    """The answer `(dof,)` that costs least, of a set that is not empty."""
+def preferred(answers: SolutionSet, chain: Chain, n_rows: int, prefer: Preference) -> Array:
+    """The answer `(dof,)` that costs least, of a set that is not empty; poses fix so many numbers, 6 or 3."""
     if callable(prefer):
         return _cheapest(answers, prefer)
     if isinstance(prefer, str):
-        return _cheapest(answers, lambda q: COSTS[prefer](chain, q))
+        return _cheapest(answers, lambda q: COSTS[prefer](chain, n_rows, q))
     return answers.nearest(prefer)
 
 
@@ -44,7 +44,7 @@ def check_preference(prefer: Preference, dof: int) -> None:
         raise InvalidInputError(f"prefer: expected {names}, {dof} joints, or a function of joints, got {prefer!r}")
 
 
-def _from_limits(chain: Chain, q: Array) -> Array:
+def _from_limits(chain: Chain, n_rows: int, q: Array) -> Array:
     """How near the joint that is nearest to a limit is to it: 0 in the middle of its range, 1 on the limit."""
     half = 0.5 * (chain.upper - chain.lower)
     limited = np.isfinite(half)
@@ -52,13 +52,13 @@ def _from_limits(chain: Chain, q: Array) -> Array:
     return np.asarray(np.abs(off).max(1, initial=0.0))
 
 
-def _manipulability(chain: Chain, q: Array) -> Array:
+def _manipulability(chain: Chain, n_rows: int, q: Array) -> Array:
     """-sqrt(det(J J^T)), Yoshikawa (1985), "Manipulability of robotic mechanisms"; |det J| with six joints."""
-    J = tip_jacobian(chain, q)
+    J = tip_jacobian(chain, q)[:, :n_rows]
     return np.asarray(-np.prod(np.linalg.svd(J, compute_uv=False), axis=-1))
 
 
-COSTS: dict[str, Callable[[Chain, Array], Array]] = {"limits": _from_limits, "manipulability": _manipulability}
+COSTS: dict[str, Callable[[Chain, int, Array], Array]] = {"limits": _from_limits, "manipulability": _manipulability}
 
 
 def _cheapest(answers: SolutionSet, cost: Callable[[Array], Array]) -> Array:
