@@ -13,6 +13,7 @@ from hybrid_ik.robot import Robot
 
 NEAR = 0.2  # rad: an answer within this of a start ends the search for one nearer
 NEIGHBOURS = 8  # locked angles that are looked at where there is none
+SAME_LIMITS = 1e-5  # rad: limits may have been written in degrees
 SAME = 1e-9  # m, and entries of a rotation matrix: two arms that differ by less are one
 
 
@@ -33,7 +34,7 @@ class Ssik(Peer):
 
     def _check(self) -> None:
         limits = np.array(self.arm.joint_limits).T
-        if not np.allclose(limits, [self.robot.lower, self.robot.upper], rtol=0, atol=1e-6):
+        if not np.allclose(limits, [self.robot.lower, self.robot.upper], rtol=0, atol=SAME_LIMITS):
             raise HybridIKError(f"its limits {limits.tolist()} are not those of {self.robot.name}")
         self.disagreement()
 
