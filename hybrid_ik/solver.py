@@ -187,8 +187,8 @@ class HybridSolver:
                 f"solve_all: expected one pose, got a batch of shape {pose.shape}: call it for each"
             )
         for name, value in (("spacing", spacing), ("miss", miss)):
-            if not 0.0 < value < np.inf:
-                raise InvalidInputError(f"{name} must be positive and finite, got {value}")
+            if not isinstance(value, int | float | np.number) or not 0.0 < value < np.inf:
+                raise InvalidInputError(f"{name} must be positive and finite, got {value!r}")
         _check_count("most_points", most_points)
         return self._set_finder.find(pose, spacing, miss, most_points)
 
