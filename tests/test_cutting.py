@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.cutting import LOWER, UPPER, WHOLE, Places, cut
-from hybrid_ik.solution_sets.following import Loops
+from hybrid_ik.solution_sets.cutting import LOWER, UPPER, WHOLE, cut
 from hybrid_ik.solution_sets.hermite import Segments
+from hybrid_ik.solution_sets.loops import Loops, Places
 
 TURN = 2.0 * np.pi
 INF = np.inf
@@ -35,7 +35,7 @@ def _loops(*curves):
         first.append(first[-1] + len(q))
     parts = Segments(*(np.concatenate(part) for part in zip(*segments, strict=True)))
     windings = np.array([winding for _, _, winding in curves])
-    return Loops(parts, np.array(first), windings, np.full(len(curves), 5), 64)
+    return Loops(parts, np.array(first), windings, np.full(len(curves), 5), np.ones(len(curves), bool), 64)
 
 
 def _circle(center=(0.0, 0.0), radius=1.0, begin=0.0, n=60, rest=(0.3,)):
@@ -257,7 +257,7 @@ def test_curves_are_cut_each_by_itself():
 
 def test_nothing_is_cut_out_of_no_curves():
     none = np.empty((0, 3))
-    loops = Loops(Segments(none, none, none, none), np.zeros(1, int), none, np.zeros(0, int), 64)
+    loops = Loops(Segments(none, none, none, none), np.zeros(1, int), none, np.zeros(0, int), np.zeros(0, bool), 64)
     assert _parts(loops, _chain((-1, 1), (-8, 8), (-INF, INF))) == []
 
 

@@ -13,7 +13,8 @@ from hybrid_ik import Pose, Robot, pose_error
 from hybrid_ik.kinematics import curve_step
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.scalar_math import NumpyMath
-from hybrid_ik.solution_sets.following import CLOSE, LONGEST, CurveFollower, missing_chance
+from hybrid_ik.solution_sets.following import CLOSE, LONGEST, CurveFollower
+from hybrid_ik.solution_sets.loops import missing_chance
 
 TURN = 2.0 * np.pi
 IIWA = MODELS / "kuka_iiwa_14" / "iiwa14.xml"

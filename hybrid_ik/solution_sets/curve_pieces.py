@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.cutting import LOWER, WHOLE, Places, Spans, cut
-from hybrid_ik.solution_sets.following import CurveFollower, Loops, Settled
+from hybrid_ik.solution_sets.cutting import LOWER, WHOLE, Spans, cut
+from hybrid_ik.solution_sets.following import CurveFollower, Settled
+from hybrid_ik.solution_sets.loops import Loops, Places
 from hybrid_ik.solution_sets.solution_set import Limit, Piece
 
 Array = NDArray[np.float64]
@@ -27,7 +28,7 @@ def curve_pieces(
     follower: CurveFollower, target: Array, loops: Loops, spacing: float, tolerance: tuple[float, float]
 ) -> list[Piece]:
     """What closed curves leave within the limits, the longest piece first."""
-    places = Places(loops)
+    places = loops.places
     pieces = []
     for spans in cut(loops, follower.chain):
         if len(spans.curve):

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.following import Loops
 from hybrid_ik.solution_sets.hermite import Segments, crossings
+from hybrid_ik.solution_sets.loops import TURN, Loops
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-TURN = 2.0 * np.pi
 WHOLE, LOWER, UPPER = 0, -1, 1  # what ends a span: nothing, or a joint at this limit
+
+SIDES = np.array([LOWER, UPPER, LOWER, UPPER])  # a turn beyond the limits the other ones come
 
 
 class Spans(NamedTuple):
@@ -109,8 +110,8 @@ def _copies(loops: Loops, middle: Array, half: Array, wide: NDArray[np.bool_]) -
 
 
 def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copy: Array) -> Spans:
-    places = Places(loops)
-    events = _events(loops.segments, places, middle - copy, half, around)
+    places = loops.places
+    events = _events(loops, middle - copy, half, around)
     n, k = len(events.place), len(loops.winding)
     first = np.searchsorted(events.curve, np.arange(k + 1))
     following = np.arange(1, n + 1)
@@ -130,43 +131,17 @@ def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], co
     return Spans(curve[inside], begin[inside], end[inside], turns[inside], joint[inside], side[inside])
 
 
-def _events(segments: Segments, places: Places, middle: Array, half: Array, around: NDArray[np.bool_]) -> Events:
+def _events(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_]) -> Events:
     """All crossings of limits: a joint that goes round meets the same ones a turn farther on."""
+    segments, places = loops.segments, loops.places
     low, high = segments.bounds
     origin = middle + np.where(around, TURN * np.round((segments.q0 - middle) / TURN), 0.0)
-    levels = [(LOWER, -half), (UPPER, half)]
     beyond = np.where(around, TURN - half, np.inf)
-    levels += [(LOWER, beyond), (UPPER, -beyond)]
-    found = []
-    for limit, offset in levels:
-        s, j = np.nonzero((low <= origin + offset) & (high >= origin + offset))
-        found.append((s, j, np.full(len(s), limit), origin[s, j] + offset[j]))
-    s, j, side, level = (np.concatenate(column) for column in zip(*found, strict=True))
-    which, u = crossings(segments.coefficients[:, s, j], level, segments.q1[s, j])
-    s, j, side = s[which], j[which], side[which]
+    offset = np.stack([-half, half, beyond, -beyond])
+    level = origin[:, None] + offset
+    s, i, j = np.nonzero((low[:, None] <= level) & (high[:, None] >= level))
+    which, u = crossings(segments.coefficients[:, s, j], level[s, i, j], segments.q1[s, j])
+    s, j, side = s[which], j[which], SIDES[i[which]]
     curve, place = places.curve[s], places.begin[s] + u * segments.length[s]
     order = np.lexsort([place, curve])
     return Events(curve[order], place[order], j[order], side[order])
-
-
-class Places:
-    """Places along closed curves, as lengths from their first points [rad, or m]."""
-
-    def __init__(self, loops: Loops) -> None:
-        self._loops, lengths = loops, loops.segments.length
-        self._sum = np.concatenate([[0.0], np.cumsum(lengths)])
-        self._start = self._sum[loops.first]
-        self.curve = np.repeat(np.arange(len(loops.winding)), np.diff(loops.first))
-        self.begin = self._sum[:-1] - self._start[self.curve]
-        self.length = np.diff(self._start)
-        self.winding = loops.winding
-
-    def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
-        """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
-        loops, rounds = self._loops, np.floor(place / self.length[curve])
-        total = self._start[curve] + place - rounds * self.length[curve]
-        segment = np.searchsorted(self._sum, total, side="right") - 1
-        segment = np.clip(segment, loops.first[curve], loops.first[curve + 1] - 1)
-        u = (total - self._sum[segment]) / loops.segments.length[segment]
-        q, tangent = loops.segments.at(segment, u)
-        return q + rounds[:, None] * loops.winding[curve], tangent

@@ -20,7 +20,7 @@ from hybrid_ik.tracking.smoothing import Smoother
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn [rad].
+# Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn.
 STRIDE = 0.15
 # Distances [rad, or m] between neighbouring points of a layer are a third of a step, within these.
 SPACINGS = 0.02, 0.12
