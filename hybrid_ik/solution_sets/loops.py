@@ -91,7 +91,7 @@ class Places:
 def may_be_within(segments: Segments, chain: Chain) -> Indices:
     """Segments that come near enough to the limits to have a part within them, whole turns aside."""
     middle, half = 0.5 * (segments.q0 + segments.q1), 0.5 * (chain.upper - chain.lower)
-    d = middle - 0.5 * (chain.lower + chain.upper)
+    d = middle - 0.5 * (chain.sample_lower + chain.sample_upper)
     d = np.where((np.array(chain.kinds) == "hinge"), d - TURN * np.round(d / TURN), d)
     chord = segments.q1 - segments.q0
     reach = 0.6 * np.sqrt(np.einsum("ij,ij->i", chord, chord))
