@@ -68,7 +68,9 @@ class Piece:
 
     @cached_property
     def segments(self) -> Segments:
-        """The parts between neighbouring points."""
+        """The parts between neighbouring points; none where the points do not lie on a curve."""
+        if self.length == 0.0:
+            return Segments(self.q[:0], self.q[:0], self.tangent[:0], self.tangent[:0])
         if self.closed:
             after = np.concatenate([self.q[1:], self.q[:1] + self.winding])
             return Segments(self.q, after, self.tangent, np.concatenate([self.tangent[1:], self.tangent[:1]]))
