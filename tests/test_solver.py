@@ -7,7 +7,6 @@ import pytest
 
 from hybrid_ik import HybridSolver, InvalidInputError, LMConfig, Pose, Robot, Status, UniformSampler, pose_error
 from hybrid_ik.errors import CheckpointError
-from hybrid_ik.solver import _span
 
 SIX_JOINTS = """
 <mujoco><compiler angle="radian"/><worldbody><body pos="0 0 0.4">
@@ -196,8 +195,8 @@ def test_no_reachable_pose_is_beyond_reach():
         assert not solver._beyond_reach(reachable(solver.robot, 2000)).any()
     chain = solver.robot.chain
     slide = np.array(chain.kinds) == "slide"
-    assert slide.any() and np.isfinite(_span(chain))
-    assert _span(dataclasses.replace(chain, upper=np.where(slide, np.inf, chain.upper))) == np.inf
+    assert slide.any() and np.isfinite(chain.span)
+    assert dataclasses.replace(chain, upper=np.where(slide, np.inf, chain.upper)).span == np.inf
 
 
 def test_a_single_row_that_is_no_pose_is_marked(panda):
