@@ -148,7 +148,8 @@ class SolutionSet(Sequence[Piece]):
         place = rng.random(n) * ends[-1]
         segment = np.minimum(np.searchsorted(ends, place, side="right"), len(ends) - 1)
         u = 1.0 - (ends[segment] - place) / self._segments.length[segment]
-        return self._settled(segment, u)[0]
+        q, _ = self._settled(segment, u)
+        return q
 
     def along(self, point: NDArray[np.intp], offset: Array) -> Array:
         """Answers `(m, k, dof)` beside rows `point` `(m,)` of `q`, along their curves; verified.
@@ -165,7 +166,7 @@ class SolutionSet(Sequence[Piece]):
         place = np.where(round_, np.mod(place, n_parts), np.clip(place, 0.0, n_parts))
         part = np.minimum(place.astype(int), n_parts - 1)
         first = (np.cumsum(parts) - parts)[own][:, None]
-        found = self._settled((first + part).ravel(), (place - part).ravel())
+        found, _ = self._settled((first + part).ravel(), (place - part).ravel())
         return found.reshape(*offset.shape, -1)
 
     def nearest(self, q: ArrayLike) -> Array:
