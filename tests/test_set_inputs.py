@@ -54,6 +54,9 @@ def test_poses_come_one_by_one_and_are_numbers():
         solver("panda").solve_all(Pose([np.nan, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]))
     with pytest.raises(InvalidInputError, match="not a rotation matrix"):
         solver("panda").solve_all(np.full((4, 4), np.nan))
+    rows = Pose(np.array([[0.4, 0.0, 0.4], [np.nan, 0.0, 0.4]]), np.tile([0.0, 1.0, 0.0, 0.0], (2, 1)))
+    with pytest.raises(InvalidInputError, match="not a pose"):
+        solver("panda").solve_all(rows[1])
     with pytest.raises(InvalidInputError):
         solver("panda").solve_all(np.zeros(7))
 
