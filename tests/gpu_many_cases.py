@@ -86,7 +86,7 @@ def test_picks_are_those_of_the_processor(request, arm, n, nearby):
     )
     pose, q0 = _poses(robot, 5), _starts(robot, 5, 12)
     near = _starts(robot, 5, seed=3) if nearby else None
-    expected = solver._choose(refiner.refine(pose, q0), n, near, 0.2)
+    expected = solver._host._choose(refiner.refine(pose, q0), n, near, 0.2)
     found = refiner.distinct(pose, [q0], n, 0.2, None if near is None else refiner.tensor(near))
     assert expected.success.any() and (n < 20 or not expected.success.all())
     _assert_same(found, expected)

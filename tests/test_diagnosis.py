@@ -445,7 +445,7 @@ def test_batches_and_what_is_no_pose_are_refused(solver):
     with pytest.raises(InvalidInputError, match=r"one pose, got a batch of shape \(3,\): call it for each"):
         solver.diagnose(poses)
     broken = Pose([[0.4, 0.1, np.nan], [0.4, 0.1, 0.5]], [0, 1, 0, 0])
-    with pytest.raises(InvalidInputError, match=r"diagnose: not a pose.*finite numbers"):
+    with pytest.raises(InvalidInputError, match=r"not a pose.*finite numbers"):
         solver.diagnose(broken[0])
     assert solver.diagnose(broken[1]).reachable
     with pytest.raises(InvalidInputError, match="expected a Pose"):
