@@ -41,8 +41,8 @@ class Loops:
 
     @property
     def missing(self) -> float:
-        """See `missing_chance`; what is found beyond the limits counts only where there is nothing else."""
-        return missing_chance(self.hits[self.within] if self.within.any() else self.hits)
+        """See `missing_chance`; what is found beyond the limits is not missed, but its starts are starts too."""
+        return missing_chance(self.hits[self.within] if self.within.any() else self.hits, int(self.hits.sum()))
 
     def chosen(self, which: Mask) -> Loops:
         """Some of the curves."""
@@ -52,15 +52,17 @@ class Loops:
         return Loops(segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts)
 
 
-def missing_chance(hits: NDArray[np.int64]) -> float:
+def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> float:
     """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
+
+    Starts that led to something else may be counted in `n_starts`.
 
     The larger of two estimates. Good's and Turing's (Good, 1953): the share of starts that led to what no other one led
     to is the chance that the next one leads to something new. Where each thing was hit more than once it says nothing;
     then the chance counts with which all starts would have missed a thing as rare as the rarest of these.
     """
-    n = int(hits.sum())
-    if n == 0:
+    n = int(hits.sum()) if n_starts is None else n_starts
+    if len(hits) == 0:
         return 1.0
     return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
 
