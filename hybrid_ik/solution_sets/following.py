@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import forward_kinematics
-from hybrid_ik.kernels.curves import CLOSED, load_curve_kernel
+from hybrid_ik.kernels.curves import CLOSED, LONG, load_curve_kernel
 from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
@@ -31,11 +31,12 @@ Mask = NDArray[np.bool_]
 FIRST, LONGEST, SHORTEST, STRAIGHT, TOO_LONG = 0.05, 0.25, 1e-5, 0.95, 100.0
 CLEARANCE = 1.0  # share of the least singular value, in units of half the reach, that a step may always take
 CLOSE = 1e-4  # m and rad: points between which curves are interpolated need no more
-EXACT = 1e-6  # of starts, so that they are seen again when a curve comes back to them
+EXACT = 1e-9  # of starts, so that they are seen again when a curve comes back to them
 BARELY = 1e-9  # rad, or m: joints as little beyond a limit are moved onto it
 NEAR = 0.3  # rad, or m: how far along a curve a limit is looked for
 DAMPING, MOST_STEPS = 0.1, 25
-MOST_POINTS = 2048  # of one curve
+# Room for points of one curve, and more for arms that are nearly singular all along one, so that steps are short.
+MOST_POINTS, EVEN_MORE_POINTS = 1024, 32_768
 
 FIRST_STARTS, MOST_STARTS = 32, 1024
 FOLLOWED_AT_ONCE = 12  # starts that are followed before the others are looked for on what they led to
@@ -171,13 +172,17 @@ class CurveFollower:
                 return loops
             n *= 2
 
-    def follow(self, target: Array, starts: Array, border: Array, limits: Array, steps: Array) -> Ways:
+    def follow(
+        self, target: Array, starts: Array, border: Array, limits: Array, steps: Array, room: int = MOST_POINTS
+    ) -> Ways:
         """See `follow_loops.follow_rows`."""
         m, dof = starts.shape
-        points, tangents = np.empty((2, m, MOST_POINTS, dof))
+        points, tangents = np.empty((2, m, room, dof))
         winding, info = np.zeros((m, dof)), np.empty((m, 3), np.int32)
         rows = np.ascontiguousarray(starts), target, self._tool, steps, border, self._period, limits
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
+        if room < EVEN_MORE_POINTS and (info[:, 1] == LONG).any():
+            return self.follow(target, starts, border, limits, steps, EVEN_MORE_POINTS)
         return Ways(points, tangents, winding, *info.T)
 
     def cheapest_ways(
