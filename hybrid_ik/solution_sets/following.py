@@ -20,7 +20,7 @@ from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.hermite import Segments
-from hybrid_ik.solution_sets.loops import Loops, may_be_within
+from hybrid_ik.solution_sets.loops import TURN, Loops, may_be_within
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -165,10 +165,10 @@ class CurveFollower:
             while len(unknown):
                 some, unknown = unknown[:FOLLOWED_AT_ONCE], unknown[FOLLOWED_AT_ONCE:]
                 found.add(self.follow(target, some, self._any_way[: len(some)], self._nowhere, self._steps))
-                found.count(some)
+                found.lose(found.count(some))
                 unknown = found.count(unknown)
             loops, tried = found.loops(n), n
-            if loops.missing <= miss or n >= MOST_STARTS:
+            if loops.unseen <= miss or n >= MOST_STARTS:
                 return loops
             n *= 2
 
@@ -208,6 +208,7 @@ class _Found:
         none = np.empty((0, follower.chain.dof))
         self._follower, self._segments = follower, Segments(none, none, none, none)
         self._owner, self._winding, self._hits = np.empty(0, np.intp), none, np.empty(0, np.intp)
+        self._n_lost = 0
 
     def add(self, ways: Ways) -> None:
         """Adds the curves that have closed, each once."""
@@ -247,9 +248,15 @@ class _Found:
         self._hits += np.bincount(self._owner[segment[segment >= 0]], minlength=len(self._hits))
         return q[segment < 0]
 
+    def lose(self, q: Array) -> None:
+        """Counts those of the joints `(m, dof)` that are within the limits, as lying on no curve."""
+        chain = self._follower.chain
+        turns = np.where(np.array(chain.kinds) == "hinge", TURN * np.round((q - chain.middle) / TURN), 0.0)
+        self._n_lost += int(((q - turns >= chain.lower) & (q - turns <= chain.upper)).all(1).sum())
+
     def loops(self, n_starts: int) -> Loops:
         """What was found."""
         first = np.searchsorted(self._owner, np.arange(len(self._winding) + 1))
         within = np.zeros(len(self._winding), bool)
         within[self._owner[may_be_within(self._segments, self._follower.chain)]] = True
-        return Loops(self._segments, first, self._winding, self._hits, within, n_starts)
+        return Loops(self._segments, first, self._winding, self._hits, within, n_starts, self._n_lost)

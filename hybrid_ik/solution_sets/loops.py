@@ -33,6 +33,8 @@ class Loops:
     """Which of them may have a part within the limits `(k,)`."""
     n_starts: int
     """Starts tried."""
+    n_lost: int = 0
+    """Answers within the limits that starts led to, but no curve could be followed from: singular ones."""
 
     @cached_property
     def places(self) -> Places:
@@ -40,16 +42,26 @@ class Loops:
         return Places(self)
 
     @property
-    def missing(self) -> float:
+    def unseen(self) -> float:
         """See `missing_chance`; what is found beyond the limits is not missed, but its starts are starts too."""
         return missing_chance(self.hits[self.within] if self.within.any() else self.hits, int(self.hits.sum()))
+
+    @property
+    def missing(self) -> float:
+        """The chance that a curve was not seen, or the share of starts that led to answers on none, if it is larger.
+
+        The latter are singular: there the answers may be a surface, of which curves are a small part.
+        """
+        return max(self.unseen, self.n_lost / max(1, int(self.hits.sum()) + self.n_lost))
 
     def chosen(self, which: Mask) -> Loops:
         """Some of the curves."""
         own = np.repeat(which, np.diff(self.first))
         s, first = self.segments, np.concatenate([[0], np.cumsum(np.diff(self.first)[which])])
         segments = Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own])
-        return Loops(segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts)
+        return Loops(
+            segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts, self.n_lost
+        )
 
 
 def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> float:
@@ -93,7 +105,7 @@ class Places:
 def may_be_within(segments: Segments, chain: Chain) -> Indices:
     """Segments that come near enough to the limits to have a part within them, whole turns aside."""
     middle, half = 0.5 * (segments.q0 + segments.q1), 0.5 * (chain.upper - chain.lower)
-    d = middle - 0.5 * (chain.sample_lower + chain.sample_upper)
+    d = middle - chain.middle
     d = np.where((np.array(chain.kinds) == "hinge"), d - TURN * np.round(d / TURN), d)
     chord = segments.q1 - segments.q0
     reach = 0.6 * np.sqrt(np.einsum("ij,ij->i", chord, chord))
