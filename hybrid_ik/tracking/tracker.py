@@ -102,11 +102,13 @@ class Tracker:
             if layer is None and last is not None and i - before > 1:
                 waypoints[len(layers) : len(layers)] = range(before + 1, i)
                 continue
-            if layer is None and last is not None:
-                jumps.append(self._jump(i, last, targets[i : i + 1]))
-            layer = self._anew(last, poses[i]) if layer is None else layer
-            if layer is None and last is None:
-                jumps.append(Jump(i, NO_ANSWER))
+            if layer is None:
+                anew = self._anew(last, poses[i])
+                if anew is None:
+                    jumps.append(Jump(i, NO_ANSWER))
+                elif last is not None:
+                    jumps.append(self._jump(i, last, targets[i : i + 1]))
+                layer = anew
             layers.append(layer)
             last, before = layer, i
         return Chosen(waypoints, *self._backwards(layers), jumps)
