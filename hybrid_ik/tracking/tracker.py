@@ -21,9 +21,11 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 # Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn.
-STRIDE = 0.15
-# Distances [rad, or m] between neighbouring points of a layer are a third of a step, within these.
-SPACINGS = 0.02, 0.12
+# A fifth of it makes layers three times as many, and ways no cheaper.
+STRIDE = 0.8
+# Distances [rad, or m] between neighbouring points of a layer: a share of the largest step, within bounds. Of 70 paths
+# that could be followed, one was found to break with distances of 0.2 and the largest step 0.3, none with 0.1.
+COARSE, FINE = (0.5, 0.02, 0.15), (0.25, 0.01, 0.08)
 BARELY = 1e-9  # rad, or m
 NO_ANSWER = "the pose has no answer"
 NONE = -1  # the parent of what begins a part of the path
@@ -65,8 +67,7 @@ class Tracker:
         self._chain, self._follower = finder.chain, finder.follower
         endless = np.isinf(self._chain.upper - self._chain.lower) & (np.array(self._chain.kinds) == "hinge")
         self._period = np.where(endless, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
-        kind = (PointLayers, CurveLayers, CloudLayers)[min(finder.dimension, 2)]
-        self._layers = kind(finder, float(np.clip(max_step / 3.0, *SPACINGS)))
+        self._layers = self._layers_of(COARSE)
         half = 0.5 * (self._chain.upper - self._chain.lower)
         self._middle = np.where(np.isfinite(half), self._chain.middle, 0.0)
         self._stiffness = limit_weight / half**2  # 0 where there is no limit
@@ -74,15 +75,26 @@ class Tracker:
 
     def track(self, poses: Pose, start: Array | None) -> TrackedPath:
         """See `HybridSolver.track`."""
-        targets = self._follower.targets(poses)
-        waypoints = self._knots(poses)
+        path = self._attempt(poses, start, COARSE, self._knots(poses))
+        if any(jump.reason != NO_ANSWER for jump in path.jumps):  # a way may have been missed
+            path = min(path, self._attempt(poses, start, FINE, list(range(len(poses)))), key=_badness)
+        return path
+
+    def _attempt(
+        self, poses: Pose, start: Array | None, spacing: tuple[float, float, float], waypoints: list[int]
+    ) -> TrackedPath:
+        """A path by layers of some waypoints, and of more where they do not do."""
+        self._layers, targets = self._layers_of(spacing), self._follower.targets(poses)
         while True:
             chosen = self._through(poses, targets, waypoints, start)
             q, tangent, torn = self._between(targets, chosen)
             if not torn:
-                break
+                return self._path(targets, q, tangent, chosen.jumps, start)
             waypoints = sorted({*chosen.waypoints, *torn})
-        return self._path(targets, q, tangent, chosen.jumps, start)
+
+    def _layers_of(self, spacing: tuple[float, float, float]) -> PointLayers | CurveLayers:
+        kind = (PointLayers, CurveLayers, CloudLayers)[min(self._finder.dimension, 2)]
+        return kind(self._finder, float(np.clip(spacing[0] * self.max_step, *spacing[1:])))
 
     def _knots(self, poses: Pose) -> list[int]:
         """Waypoints that are looked at first: the first and last, and so many between that the tip moves little."""
@@ -220,3 +232,7 @@ class Tracker:
         steps = np.diff(q, axis=0)
         cost = float(np.nansum(steps**2) + np.nansum(self._from_middle(q)))
         return TrackedPath(q, success, errors[:, 0], errors[:, 1], jumps, cost)
+
+
+def _badness(path: TrackedPath) -> tuple[int, float]:
+    return len(path.jumps), path.cost
