@@ -12,22 +12,21 @@ PROGRAM = (
     *("kinematics.py", "scalar_math.py"),
     *(f"kernels/{name}.py" for name in ("curves", "native", "program", "simd")),
 )
-LOOPS = tuple(
-    f"kernels/{name}.py" for name in ("cpu", "curve_loops", "curves", "entries", "native", "pools", "program")
-)
+MODULES = "cpu", "curve_lanes", "curves", "entries", "follow_loops", "native", "pools", "program", "settle_loops"
+LOOPS = tuple(f"kernels/{name}.py" for name in MODULES)
 ROWS = "f8[:,::1], f8[:,::1], f8[::1], f8[::1]"
 SIGNATURES = {
     "settle_rows": f"i8, {ROWS}, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
-    "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
+    "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
     "find_on_curves": "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
 }
 
-# What became of a curve: see `curve_loops.follow_rows`.
-OPEN, CLOSED, LOST, LONG, SAME = 0, 1, 2, 3, 4
+# What became of a curve: see `follow_loops.follow_rows`.
+OPEN, CLOSED, LOST, LONG, SAME, ENDED = 0, 1, 2, 3, 4, 5
 
 
 class CurveKernel:
-    """The compiled functions of an arm that `curve_loops` describes: `settle_rows`, `follow_rows`, `find_on_curves`.
+    """The compiled functions of an arm: `settle_rows`, `follow_rows`, `find_on_curves`; their modules describe them.
 
     Their arguments are not looked at: arrays must have the types of `SIGNATURES`, and be contiguous.
     """
@@ -52,10 +51,11 @@ def load_curve_kernel(chain: Chain) -> CurveKernel:
 
 
 def _loops() -> str:
-    from hybrid_ik.kernels import curve_loops
+    from hybrid_ik.kernels import follow_loops, settle_loops
     from hybrid_ik.kernels.entries import intermediate_code
 
-    return intermediate_code({name: getattr(curve_loops, name) for name in SIGNATURES}, SIGNATURES)
+    modules = {"settle_rows": settle_loops}
+    return intermediate_code({name: getattr(modules.get(name, follow_loops), name) for name in SIGNATURES}, SIGNATURES)
 
 
 def _program(chain: Chain) -> str:

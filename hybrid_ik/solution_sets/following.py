@@ -51,6 +51,17 @@ class Settled(NamedTuple):
     success: Mask
 
 
+class Ways(NamedTuple):
+    """Curves that were followed: what `follow_loops.follow_rows` writes."""
+
+    points: Array
+    tangents: Array
+    winding: Array
+    n_points: NDArray[np.int32]
+    verdict: NDArray[np.int32]
+    limit: NDArray[np.int32]
+
+
 @dataclass(frozen=True)
 class Loops:
     """Closed curves, or points of arms without a spare joint, and how they were found."""
@@ -98,10 +109,14 @@ class CurveFollower:
         self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
         around = np.array(chain.kinds) == "hinge"
         self._period = np.where(around, [[2 * np.pi], [0.5 / np.pi]], 0.0)
-        steps = FIRST, LONGEST, SHORTEST, STRAIGHT, CLEARANCE / scale, TOO_LONG
-        self._follow = np.array([CLOSE**2, CLOSE**2 if orientation else np.inf, *steps])
-        self._orientation = orientation
+        self._scale, self._orientation = scale, orientation
+        self._steps = self.step_options(FIRST, LONGEST)
         self._starts = UniformSampler(chain)
+
+    def step_options(self, first: float, longest: float, paired: bool = False) -> Array:
+        """Options of `follow`, for steps of these lengths [rad, or m]."""
+        steps = first, longest, SHORTEST, STRAIGHT, CLEARANCE / self._scale, TOO_LONG, float(paired)
+        return np.array([CLOSE**2, CLOSE**2 if self._orientation else np.inf, *steps])
 
     def targets(self, pose: Pose) -> Array:
         """Poses `(m,)` as the kernels take them, `(m, 12)`: [R_first_last by rows, p_first_tip]."""
@@ -153,15 +168,22 @@ class CurveFollower:
 
     def _add(self, target: Array, starts: Array, found: _Found) -> None:
         """Follows the curves through some starts, and keeps those that have closed and are new."""
+        any_way = np.tile(1.0 / np.arange(1.0, self.chain.dof + 1.0), (len(starts), 1))
+        nowhere = np.tile([[-np.inf], [np.inf]], self.chain.dof)
+        ways = self.follow(target, starts, any_way, nowhere, self._steps)
+        for row in np.flatnonzero(ways.verdict == CLOSED):
+            if not found.has(starts[row]):
+                n = ways.n_points[row]
+                found.add(ways.points[row, :n], ways.tangents[row, :n], ways.winding[row])
+
+    def follow(self, target: Array, starts: Array, border: Array, limits: Array, steps: Array) -> Ways:
+        """See `follow_loops.follow_rows`."""
         m, dof = starts.shape
         points, tangents = np.empty((2, m, MOST_POINTS, dof))
-        winding, info = np.empty((m, dof)), np.empty((m, 2), np.int32)
-        rows = np.ascontiguousarray(starts), target, self._tool, self._follow, self._period
+        winding, info = np.zeros((m, dof)), np.empty((m, 3), np.int32)
+        rows = np.ascontiguousarray(starts), target, self._tool, steps, border, self._period, limits
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
-        for row in np.flatnonzero(info[:, 1] == CLOSED):
-            if not found.has(starts[row]):
-                n = info[row, 0]
-                found.add(points[row, :n], tangents[row, :n], winding[row])
+        return Ways(points, tangents, winding, *info.T)
 
     def _find(self, q: Array, segments: Segments) -> NDArray[np.int32]:
         out = np.empty(len(q), np.int32)

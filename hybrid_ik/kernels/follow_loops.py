@@ -1,8 +1,4 @@
-"""Loops around the recorded curve step of an arm: they settle joints onto the curves of a pose, and follow these.
-
-The loops are the same for every arm, as those of `drivers`, and as little as they do these make arrays or raise
-exceptions.
-"""
+"""The loop that follows curves of joints that meet a pose; the same for every arm, as those of `drivers`."""
 
 from __future__ import annotations
 
@@ -11,24 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hybrid_ik.kernels.cpu import FINE_LANES as LANES
-from hybrid_ik.kernels.curves import CLOSED, LONG, LOST, OPEN, SAME
+from hybrid_ik.kernels.curve_lanes import CORRECTION, ERRORS, Lanes, aim, correct, is_within, length, prepare, read
+from hybrid_ik.kernels.curves import CLOSED, ENDED, LONG, LOST, OPEN, SAME
 from hybrid_ik.kernels.entries import compiled, inlined, run_lanes
 from hybrid_ik.kernels.pools import doubles, integers
-from hybrid_ik.kernels.program import CurveSlots
 
-OFFSET, DAMPING, TARGET, TIP = CurveSlots.OFFSET, CurveSlots.DAMPING, CurveSlots.TARGET, CurveSlots.TIP
-ERRORS, CORRECTION = CurveSlots.ERRORS, CurveSlots.CORRECTION
+# Options, after the tolerances: lengths of steps [rad, or m]; the least cosine between tangents; the clearance, in
+# units of the inverse root of the inverse trace; the length at which a curve is given up; 1 where rows come in pairs.
+FIRST, LONGEST, SHORTEST, STRAIGHT, CLEARANCE, TOO_LONG, PAIRED = 2, 3, 4, 5, 6, 7, 8
 
-# Options that both loops know: squared tolerances [m^2] and of the chord.
-POSITION_SQUARED, CHORD_SQUARED = 0, 1
-# Of `settle_rows`.
-SETTLE_DAMPING, MAX_STEPS = 2, 3
-# Of `follow_rows`: lengths of steps [rad, or m]; the least cosine between tangents; the clearance, in units of the
-# inverse root of the inverse trace; the length at which a curve is given up.
-FIRST, LONGEST, SHORTEST, STRAIGHT, CLEARANCE, TOO_LONG = 2, 3, 4, 5, 6, 7
-
-# Columns of `info` of `follow_rows`: how many points, and what became of the curve.
-N_POINTS, VERDICT = 0, 1
+# Columns of `info`: how many points, what became of the curve, and the number of the joint that met its limit, twice,
+# and one more where that is the upper one.
+N_POINTS, VERDICT, LIMIT = 0, 1, 2
+NOWHERE = -1
 
 CORRECTIONS = 3  # of one step; where more are needed, half a step is tried
 EASY = 1  # after so few of them the next step is longer
@@ -36,20 +27,8 @@ GROWTH = 1.5
 BASIN = 0.5  # how long corrections may be, in units of the clearance
 BOLD = 4.0  # how long steps may be at most, in the same units
 ACCURACY = 0.01  # how far from the curve points may be, in lengths of a step
-AT_REST = 1e-20  # squared length of a step that changes nothing any more
 WIDTH = 0.01  # square of the distance from a chord, in units of its length, within which joints are on its curve
 BEYOND = 0.02  # and how far beyond its ends: where two chords meet at an angle, there is a gap between them
-
-
-class Lanes(NamedTuple):
-    """The workspace: slot i of a lane is `w[lane + LANES i]`; joints, border, then `CurveSlots`."""
-
-    w: Any
-    dof: Any
-    row: Any
-    """Of each lane; -1 where it is free."""
-    steps: Any
-    """Since the row, or the prediction, began."""
 
 
 class Curves(NamedTuple):
@@ -58,6 +37,7 @@ class Curves(NamedTuple):
     starts: Any
     options: Any
     period: Any
+    limits: Any
     points: Any
     tangents: Any
     winding: Any
@@ -71,78 +51,29 @@ class Progress(NamedTuple):
     last: Any
     travelled: Any
     clear: Any
+    ending: Any
+    """The limit that is aimed at, as in `info`, or `NOWHERE`."""
 
 
 @compiled
-def settle_rows(step, q0, targets, tool, options, border, offset, q, tangent, errors, info):
-    """Takes curve steps from each row of q0, (m, dof), until its errors are within the tolerances.
+def follow_rows(step, starts, targets, tool, options, border, period, limits, points, tangents, winding, info):
+    """Follows the curves through the starts, (m, dof), which must lie on them, as the border, (m, dof), points.
 
-    Row r reaches for `targets[r]`, or for the only one: [R_first_last by rows, p_first_tip]. `tool` is [p_last_tip,
-    orientation weight]. See `kinematics.curve_step` for border, (m, dof), and offset, (m,), which counts in the first
-    step alone.
-
-    Written: q; unit tangents (m, dof); errors (m, 3), squares of the position error and of the chord of the turn, and
-    the inverse trace; info (m,), steps taken, or -1 where the row is not within the tolerances.
-    """
-    dof = q0.shape[1]
-    lanes = Lanes(doubles((4 * dof + CORRECTION) * LANES), dof, integers(LANES), integers(LANES))
-    prepare(lanes, tool, options[SETTLE_DAMPING])
-    following, busy = 0, True
-    while busy:
-        busy = False
-        for lane in range(LANES):
-            if lanes.row[lane] < 0 and following < len(q0):
-                lanes.row[lane], lanes.steps[lane] = following, 0
-                aim(lanes, lane, q0[following], border[following], targets, following)
-                lanes.w[lane + LANES * (2 * dof + OFFSET)] = offset[following]
-                following += 1
-            busy = busy or lanes.row[lane] >= 0
-        if busy:
-            run_lanes(step, lanes.w)
-            for lane in range(LANES):
-                if lanes.row[lane] >= 0:
-                    settle(lanes, lane, options, q, tangent, errors, info)
-
-
-@inlined
-def settle(lanes, lane, options, q, tangent, errors, info):
-    """Takes the step of a lane, or writes its row and frees it."""
-    row, dof = lanes.row[lane], lanes.dof
-    square = 0.0
-    for i in range(dof):
-        square += read(lanes, 2 * dof + CORRECTION + i, lane) ** 2
-    within = is_within(lanes, lane, options)
-    if not within and square > AT_REST and lanes.steps[lane] < options[MAX_STEPS]:
-        lanes.steps[lane] += 1
-        lanes.w[lane + LANES * (2 * dof + OFFSET)] = 0.0
-        correct(lanes, lane)
-        return
-    norm = length(lanes, 3 * dof + CORRECTION, lane)
-    for i in range(dof):
-        q[row, i] = read(lanes, i, lane)
-        tangent[row, i] = read(lanes, 3 * dof + CORRECTION + i, lane) / norm
-    for i in range(3):
-        errors[row, i] = read(lanes, 2 * dof + ERRORS + i, lane)
-    info[row] = lanes.steps[lane] if within else -1
-    lanes.row[lane] = -1
-
-
-@compiled
-def follow_rows(step, starts, targets, tool, options, period, points, tangents, winding, info):
-    """Follows the curves through the starts, (m, dof), which must lie on them, until each is back where it began.
+    Each is followed until it is back where it began, or until a joint meets one of the limits, (2, dof).
 
     The next point is predicted along the tangent, bent as it was bent before, and corrected. Steps are halved where
     that takes long or the tangent turns, and are never longer than the arm is clear of places where curves meet.
 
-    A curve that passes the start of another row is followed once: the other one is given up as the `SAME`.
+    A curve that passes the start of another row is followed once: the other one is given up as the `SAME`. Where rows
+    come in pairs, of one start and two ways, that holds for pairs.
 
-    Written: points and unit tangents (m, most, dof), of which `info` (m, 2) says how many count, and what became of
+    Written: points and unit tangents (m, most, dof), of which `info` (m, 3) says how many count, and what became of
     the curve; `winding` (m, dof), by how much joints that go round are farther on when a curve has closed.
     """
     dof = starts.shape[1]
     lanes = Lanes(doubles((4 * dof + CORRECTION) * LANES), dof, integers(LANES), integers(LANES))
-    progress = Progress(doubles(LANES), doubles(LANES), doubles(LANES), doubles(LANES))
-    curves = Curves(starts, options, period, points, tangents, winding, info)
+    progress = Progress(doubles(LANES), doubles(LANES), doubles(LANES), doubles(LANES), integers(LANES))
+    curves = Curves(starts, options, period, limits, points, tangents, winding, info)
     prepare(lanes, tool, 0.0)
     info[:] = 0
     following, busy = 0, True
@@ -153,9 +84,8 @@ def follow_rows(step, starts, targets, tool, options, period, points, tangents, 
                 if info[following, VERDICT] == OPEN:
                     lanes.row[lane], lanes.steps[lane] = following, 0
                     progress.step[lane], progress.travelled[lane], progress.clear[lane] = options[FIRST], 0.0, 0.0
-                    aim(lanes, lane, starts[following], starts[following], targets, following)
-                    for i in range(dof):  # any direction will do that is not across the curve
-                        lanes.w[lane + LANES * (dof + i)] = 1.0 / (1.0 + i)
+                    progress.ending[lane] = NOWHERE
+                    aim(lanes, lane, starts[following], border[following], targets, following)
                 following += 1
             busy = busy or lanes.row[lane] >= 0
         if busy:
@@ -163,59 +93,6 @@ def follow_rows(step, starts, targets, tool, options, period, points, tangents, 
             for lane in range(LANES):
                 if lanes.row[lane] >= 0:
                     advance(lanes, lane, progress, curves)
-
-
-@inlined
-def prepare(lanes, tool, damping):
-    """Frees all lanes, and writes into them what is the same for every row."""
-    lanes.row[:] = -1
-    lanes.w[:] = 0.0
-    for lane in range(LANES):
-        for i in range(4):
-            lanes.w[lane + LANES * (2 * lanes.dof + TIP + i)] = tool[i]
-        lanes.w[lane + LANES * (2 * lanes.dof + DAMPING)] = damping
-
-
-@inlined
-def aim(lanes, lane, q, border, targets, row):
-    """Puts a row into a lane."""
-    target = targets[row if len(targets) > 1 else 0]
-    for i in range(lanes.dof):
-        lanes.w[lane + LANES * i] = q[i]
-        lanes.w[lane + LANES * (lanes.dof + i)] = border[i]
-    for i in range(12):
-        lanes.w[lane + LANES * (2 * lanes.dof + TARGET + i)] = target[i]
-
-
-@inlined
-def read(lanes, slot, lane):
-    """The number in a slot of a lane."""
-    return lanes.w[lane + LANES * slot]
-
-
-@inlined
-def length(lanes, slot, lane):
-    """Length of the joint vector that begins in a slot."""
-    square = 0.0
-    for i in range(lanes.dof):
-        square += read(lanes, slot + i, lane) ** 2
-    return np.sqrt(square)
-
-
-@inlined
-def is_within(lanes, lane, options):
-    """Whether the errors of a lane are within the tolerances."""
-    first = 2 * lanes.dof + ERRORS
-    return (
-        read(lanes, first, lane) < options[POSITION_SQUARED] and read(lanes, first + 1, lane) < options[CHORD_SQUARED]
-    )
-
-
-@inlined
-def correct(lanes, lane):
-    """Takes the step that was found."""
-    for i in range(lanes.dof):
-        lanes.w[lane + LANES * i] += read(lanes, 2 * lanes.dof + CORRECTION + i, lane)
 
 
 @inlined
@@ -229,8 +106,11 @@ def advance(lanes, lane, progress, curves):
     norm = length(lanes, 3 * dof + CORRECTION, lane)
     astray = length(lanes, 2 * dof + CORRECTION, lane) / progress.step[lane]
     within = is_within(lanes, lane, curves.options) and astray < ACCURACY
-    if within and (n == 0 or norm * curves.options[STRAIGHT] < 1.0):
-        keep(lanes, lane, progress, curves, norm)
+    if progress.ending[lane] != NOWHERE:
+        end(lanes, lane, progress, curves, norm, within)
+    elif within and (n == 0 or norm * curves.options[STRAIGHT] < 1.0):
+        if n == 0 or not meets_limit(lanes, lane, progress, curves):
+            keep(lanes, lane, progress, curves, norm)
     elif not within and lanes.steps[lane] < CORRECTIONS and is_safe(lanes, lane, progress, curves):
         lanes.steps[lane] += 1
         correct(lanes, lane)
@@ -239,6 +119,47 @@ def advance(lanes, lane, progress, curves):
         predict(lanes, lane, progress, curves)
     else:
         finish(lanes, lane, curves, LOST)
+
+
+@inlined
+def end(lanes, lane, progress, curves, norm, within):
+    """Goes on to where a joint meets its limit, and ends the curve there; or before it, where they hardly meet."""
+    dof, row = lanes.dof, lanes.row[lane]
+    joint, upper = progress.ending[lane] // 2, progress.ending[lane] % 2
+    if not within and lanes.steps[lane] < CORRECTIONS and is_safe(lanes, lane, progress, curves):
+        lanes.steps[lane] += 1
+        correct(lanes, lane)
+        return
+    n = curves.info[row, N_POINTS]
+    if within:
+        sign = 1.0 if upper else -1.0  # the tangent y has border . y = 1, and the border points to the upper limit
+        for i in range(dof):
+            curves.points[row, n, i] = read(lanes, i, lane)
+            curves.tangents[row, n, i] = sign * read(lanes, 3 * dof + CORRECTION + i, lane) / norm
+        curves.points[row, n, joint] = curves.limits[upper, joint]
+        curves.info[row, N_POINTS] = n + 1
+    curves.info[row, LIMIT] = progress.ending[lane]
+    finish(lanes, lane, curves, ENDED)
+
+
+@inlined
+def meets_limit(lanes, lane, progress, curves):
+    """Whether a joint has gone beyond a limit since the last point; aims at the first place where one did."""
+    dof, last = lanes.dof, curves.points[lanes.row[lane], curves.info[lanes.row[lane], N_POINTS] - 1]
+    share, ending = 1.0, NOWHERE
+    for i in range(dof):
+        x = read(lanes, i, lane)
+        side = 1 if x > curves.limits[1, i] else 0
+        bound = curves.limits[side, i]
+        if (side or x < bound) and (ending == NOWHERE or (bound - last[i]) / (x - last[i]) < share):
+            share, ending = (bound - last[i]) / (x - last[i]), 2 * i + side
+    if ending == NOWHERE:
+        return False
+    progress.ending[lane], lanes.steps[lane] = ending, 0
+    for i in range(dof):
+        lanes.w[lane + LANES * i] = last[i] + share * (read(lanes, i, lane) - last[i])
+        lanes.w[lane + LANES * (dof + i)] = 1.0 if i == ending // 2 else 0.0
+    return True
 
 
 @inlined
@@ -274,6 +195,8 @@ def keep(lanes, lane, progress, curves, norm):
             curves.winding[row, i] = curves.period[0, i] * np.rint(way * curves.period[1, i])
         info[row, N_POINTS] = n
         finish(lanes, lane, curves, CLOSED)
+        if curves.options[PAIRED] > 0.0:
+            give_up(lanes, curves, row ^ 1)
         return
     if n > 0:
         give_up_same(lanes, curves, row, n)
@@ -331,12 +254,19 @@ def same_way(curves, row, n):
 def give_up_same(lanes, curves, row, n):
     """Gives up the rows whose starts lie on the newest part of this curve."""
     for other in range(len(curves.starts)):
-        if other != row and curves.info[other, VERDICT] == OPEN:
+        own = other == row or (curves.options[PAIRED] > 0.0 and other // 2 == row // 2)
+        if not own and curves.info[other, VERDICT] != SAME:
             if passes(curves.starts[other], curves.points[row], n, curves.period):
-                curves.info[other, VERDICT] = SAME
-                for lane in range(LANES):
-                    if lanes.row[lane] == other:
-                        lanes.row[lane] = -1
+                give_up(lanes, curves, other)
+
+
+@inlined
+def give_up(lanes, curves, row):
+    """Gives up a row because its curve is followed by another one."""
+    curves.info[row, VERDICT] = SAME
+    for lane in range(LANES):
+        if lanes.row[lane] == row:
+            lanes.row[lane] = -1
 
 
 @inlined
