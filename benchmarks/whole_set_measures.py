@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from metrics import judge, thin
+from metrics import Mask, judge, thin
 from peer_adaptors import Array
 from scipy.spatial import cKDTree
-from whole_set_oracles import Known, polished
+from whole_set_oracles import BARELY, Known, polished
 
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
@@ -22,13 +22,14 @@ FINE = 1.6e-3  # rad: between the points that stand for the curves of a set; les
 
 def compare(robot: Robot, pose: Pose, found: SolutionSet, known: Known, names: list[str]) -> dict[str, Any]:
     """What a set lacks of the known answers."""
-    far, distance = lacking(robot, pose, found, known.q)
+    far, blurred, distance = lacking(robot, pose, found, known.q)
     uncovered = cKDTree(found.q).query(known.q)[0] > COVERED if len(found) else np.ones(len(known.q), bool)
-    lost = [k for k in range(len(known.lengths)) if far[known.piece == k].mean() > 0.5]
+    lost = lost_pieces(known, far)
     count = lambda mask: {name: int(mask[known.source == i].sum()) for i, name in enumerate([*names, "pieces"])}  # noqa: E731
     return {
         "answers": count(np.ones(len(known.q), bool)),
         "far": count(far),
+        "blurred": count(blurred),
         "uncovered": count(uncovered),
         "oracle_pieces": len(known.lengths),
         "lost_pieces": len(lost),
@@ -38,21 +39,33 @@ def compare(robot: Robot, pose: Pose, found: SolutionSet, known: Known, names: l
     }
 
 
-def lacking(robot: Robot, pose: Pose, found: SolutionSet, q: Array) -> tuple[Array, Array]:
-    """Which answers `(n, dof)` are not on the set, and distances: upper bounds for the others.
+def lost_pieces(known: Known, far: Mask) -> list[int]:
+    """Those most of whose points are not on the set."""
+    return [k for k in range(len(known.lengths)) if far[known.piece == k].mean() > 0.5]
+
+
+def lacking(robot: Robot, pose: Pose, found: SolutionSet, q: Array) -> tuple[Mask, Mask, Array]:
+    """Which answers `(n, dof)` are not on the set, which are blurred, and distances: upper bounds for the near ones.
 
     Fine points on its curves settle nearly all; only where these are far is the nearest point of the set looked for.
-    An answer that is off its own curve, as one within a micrometre can be near singular poses, is polished.
+    An answer within a micrometre can be off its own curve near singular poses: those are polished. It is blurred, and
+    not missing, where that takes it beyond a limit: it is one by the tolerance alone.
     """
     if not len(found):
-        return np.ones(len(q), bool), np.full(len(q), np.inf)
-    distance = cKDTree(np.concatenate([fine_points(piece) for piece in found])).query(q)[0]
-    for polish in (False, True):
-        far = np.flatnonzero(distance > ON)
-        if len(far):
-            rows = polished(robot, pose, q[far]) if polish else q[far]
-            distance[far] = found.distance(rows)
-    return distance > ON, distance
+        return np.ones(len(q), bool), np.zeros(len(q), bool), np.full(len(q), np.inf)
+    distance, blurred = (
+        cKDTree(np.concatenate([fine_points(piece) for piece in found])).query(q)[0],
+        np.zeros(len(q), bool),
+    )
+    far = np.flatnonzero(distance > ON)
+    if len(far):
+        distance[far] = found.distance(q[far])
+        far = far[distance[far] > ON]
+        exact = polished(robot, pose, q[far])
+        distance[far] = np.minimum(distance[far], found.distance(exact))
+        inside = ((exact >= robot.lower - BARELY) & (exact <= robot.upper + BARELY)).all(-1)
+        blurred[far] = (distance[far] > ON) & ~inside & (distance[far] < COVERED)
+    return (distance > ON) & ~blurred, blurred, distance
 
 
 def fine_points(piece: Piece) -> Array:

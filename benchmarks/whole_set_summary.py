@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tables import heading, line, source
 
+COUNTS = ("answers", "far", "blurred", "uncovered")
 NAMES = {"panda": "Panda", "iiwa14": "iiwa14", "kr6": "KR6 R900"}
 
 
@@ -16,12 +17,13 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Of the poses of one arm."""
     names = list(rows[0]["answers"])
     total = lambda key, name: sum(row[key][name] for row in rows)  # noqa: E731
-    counts = {name: {key: total(key, name) for key in ("answers", "far", "uncovered")} for name in names}
-    answers, far, uncovered = (sum(count[key] for count in counts.values()) for key in ("answers", "far", "uncovered"))
+    counts = {name: {key: total(key, name) for key in COUNTS} for name in names}
+    answers, far, blurred, uncovered = (sum(count[key] for count in counts.values()) for key in COUNTS)
     pieces, lost = sum(row["oracle_pieces"] for row in rows), sum(row["lost_pieces"] for row in rows)
     lacking = [{"pose": i, **row} for i, row in enumerate(rows) if row["lost_pieces"] or sum(row["far"].values())]
     return {
         "counts": counts,
+        "blurred": blurred,
         "recall": 1 - far / max(answers, 1),
         "coverage": 1 - uncovered / max(answers, 1),
         "oracle_pieces": pieces,
@@ -111,11 +113,10 @@ def sets_table(result: dict[str, Any]) -> str:
 
 def sources_table(result: dict[str, Any]) -> str:
     """Who found the answers, and how many of them are not on the sets."""
-    lines = heading("arm", "answers of", "verified", "farther than 1e-3 rad", "farther than 0.05 rad from a point")
+    lines = heading("arm", "answers of", "verified", "not on the set", "blurred", "not covered")
     for part in result["sets"]:
         for name, count in part["counts"].items():
-            cells = [f"{count[key]:,}" for key in ("answers", "far", "uncovered")]
-            lines.append(line(_title(part), name, *cells))
+            lines.append(line(_title(part), name, *(f"{count[key]:,}" for key in COUNTS)))
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ import tyro
 from numpy.typing import NDArray
 from problems import STREAM, make_problems
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
-from whole_set_measures import branches, cleanness, compare, lacking
+from whole_set_measures import branches, cleanness, compare, lacking, lost_pieces
 from whole_set_oracles import Known, Source, known_answers, make_sources
 from whole_set_summary import arm_rows, honesty_rows, summary
 
@@ -128,10 +128,9 @@ def _row(robot: Robot, pose: Pose, solver: HybridSolver, known: Known, sources: 
 def _at_miss(robot: Robot, pose: Pose, solver: HybridSolver, known: Known, miss: float) -> dict[str, Any]:
     """Whether a set lacks a piece, beside what it says about that."""
     found, on_pieces = solver.solve_all(pose, miss=miss), known.piece >= 0
-    far, _ = lacking(robot, pose, found, known.q[on_pieces])
-    piece = known.piece[on_pieces]
-    lost = sum(bool(far[piece == k].mean() > 0.5) for k in range(len(known.lengths)))
-    return {"miss": miss, "lost": lost, "missing": found.missing, "seeds": found.n_seeds}
+    far = np.zeros(len(known.q), bool)
+    far[on_pieces] = lacking(robot, pose, found, known.q[on_pieces])[0]
+    return {"miss": miss, "lost": len(lost_pieces(known, far)), "missing": found.missing, "seeds": found.n_seeds}
 
 
 def timings(arm: str, robot: Robot, options: Options) -> list[dict[str, Any]]:
