@@ -18,6 +18,7 @@ ROWS = "f8[:,::1], f8[:,::1], f8[::1], f8[::1]"
 SIGNATURES = {
     "settle_rows": f"i8, {ROWS}, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
     "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
+    "cheapest_ways": "f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8, i4[::1], f8[::1]",
     "find_on_curves": "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
 }
 
@@ -26,7 +27,7 @@ OPEN, CLOSED, LOST, LONG, SAME, ENDED = 0, 1, 2, 3, 4, 5
 
 
 class CurveKernel:
-    """The compiled functions of an arm: `settle_rows`, `follow_rows`, `find_on_curves`; their modules describe them.
+    """The compiled functions of an arm: `settle_rows`, `follow_rows` and so on; their modules describe them.
 
     Their arguments are not looked at: arrays must have the types of `SIGNATURES`, and be contiguous.
     """
@@ -37,7 +38,7 @@ class CurveKernel:
         step = load_addresses(name, lambda: _program(chain))["curve"]
         self.settle_rows = partial(loops["settle_rows"], step)
         self.follow_rows = partial(loops["follow_rows"], step)
-        self.find_on_curves = loops["find_on_curves"]
+        self.find_on_curves, self.cheapest_ways = loops["find_on_curves"], loops["cheapest_ways"]
 
 
 KERNELS: dict[str, CurveKernel] = {}

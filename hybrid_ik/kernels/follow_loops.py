@@ -253,9 +253,11 @@ def same_way(curves, row, n):
 @inlined
 def give_up_same(lanes, curves, row, n):
     """Gives up the rows whose starts lie on the newest part of this curve."""
+    paired = curves.options[PAIRED] > 0.0
     for other in range(len(curves.starts)):
-        own = other == row or (curves.options[PAIRED] > 0.0 and other // 2 == row // 2)
-        if not own and curves.info[other, VERDICT] != SAME:
+        verdict = curves.info[other, VERDICT]
+        own = other == row or (paired and other // 2 == row // 2)
+        if not own and (verdict == OPEN or (paired and verdict != SAME)):
             if passes(curves.starts[other], curves.points[row], n, curves.period):
                 give_up(lanes, curves, other)
 
@@ -301,3 +303,25 @@ def find_on_curves(q, points, ends, period, found):
             if is_between(q[row], points[i], ends[i], period):
                 found[row] = i
                 break
+
+
+@compiled
+def cheapest_ways(q, before, cost, period, most, parent, least):
+    """For each row of q, (n, dof), the cheapest way from a row of `before`, (m, dof), by a step that is not too long.
+
+    A way costs as much as the one to where it comes from, (m,), and the square of the step. No joint may move farther
+    than `most`. Written: which row it comes from, (n,), -1 where there is none, and the cost, (n,).
+    """
+    for i in range(len(q)):
+        parent[i], least[i] = -1, np.inf
+        for j in range(len(before)):
+            square = 0.0
+            for k in range(q.shape[1]):
+                d = q[i, k] - before[j, k]
+                d -= period[0, k] * np.rint(d * period[1, k])
+                square += d * d
+                if abs(d) > most:
+                    square = np.inf
+                    break
+            if cost[j] + square < least[i]:
+                parent[i], least[i] = j, cost[j] + square

@@ -28,7 +28,7 @@ def settle_rows(step, q0, targets, tool, options, border, offset, q, tangent, er
 
     Row r reaches for `targets[r]`, or for the only one: [R_first_last by rows, p_first_tip]. `tool` is [p_last_tip,
     orientation weight]. See `kinematics.curve_step` for border, (m, dof), and offset, (m,), which counts in the first
-    step alone.
+    step alone; where it is not 0, that step is taken in any case.
 
     Written: q; unit tangents (m, dof); errors (m, 3), squares of the position error and of the chord of the turn, and
     the inverse trace; info (m,), steps taken, or -1 where the row is not within the tolerances.
@@ -60,7 +60,7 @@ def settle(lanes, lane, options, q, tangent, errors, info):
     square = 0.0
     for i in range(dof):
         square += read(lanes, 2 * dof + CORRECTION + i, lane) ** 2
-    within = is_within(lanes, lane, options)
+    within = is_within(lanes, lane, options) and read(lanes, 2 * dof + OFFSET, lane) == 0.0
     if not within and square > AT_REST and lanes.steps[lane] < options[MAX_STEPS]:
         lanes.steps[lane] += 1
         lanes.w[lane + LANES * (2 * dof + OFFSET)] = 0.0

@@ -29,17 +29,17 @@ class SetFinder:
         self.chain, self.config = chain, config
         self.follower = CurveFollower(chain, orientation=config.orientation_weight > 0)
         self.dimension = max(0, chain.dof - (6 if config.orientation_weight > 0 else 3))
-        self._tolerance = config.position_tolerance, config.orientation_tolerance
+        self.tolerance = config.position_tolerance, config.orientation_tolerance
 
     def find(self, pose: Pose, spacing: float, miss: float, most_points: int) -> SolutionSet:
         """See `HybridSolver.solve_all`."""
         target = self.follower.targets(pose.reshape(1))
         if self.dimension == 0:
-            found = find_branches(self.follower, target, miss, self._tolerance)
+            found = find_branches(self.follower, target, miss, self.tolerance)
         elif self.dimension == 1:
             loops = self.follower.loops(target, miss)
-            pieces = curve_pieces(self.follower, target, loops, spacing, self._tolerance)
+            pieces = curve_pieces(self.follower, target, loops, spacing, self.tolerance)
             found = pieces, loops.missing, loops.n_starts
         else:
             found = find_cover(self.chain, self.config, pose, spacing, miss, most_points)
-        return SolutionSet(*found, self.chain, target, self.follower, self._tolerance)
+        return SolutionSet(*found, self.chain, target, self.follower, self.tolerance)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
+from hybrid_ik.kernels.cpu import forward_kinematics
 from hybrid_ik.kernels.curves import CLOSED, load_curve_kernel
 from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
@@ -32,6 +33,8 @@ FIRST, LONGEST, SHORTEST, STRAIGHT, TOO_LONG = 0.05, 0.25, 1e-5, 0.95, 100.0
 CLEARANCE = 1.0  # share of the least singular value, in units of half the reach, that a step may always take
 CLOSE = 1e-4  # m and rad: points between which curves are interpolated need no more
 EXACT = 1e-6  # of starts, so that they are seen again when a curve comes back to them
+BARELY = 1e-9  # rad, or m: joints as little beyond a limit are moved onto it
+NEAR = 0.3  # rad, or m: how far along a curve a limit is looked for
 DAMPING, MOST_STEPS = 0.1, 25
 MOST_POINTS = 2048  # of one curve
 
@@ -124,6 +127,12 @@ class CurveFollower:
         position = position + rotation @ self._tool[:3]
         return np.concatenate([rotation.reshape(-1, 9), position.reshape(-1, 3)], 1)
 
+    def target_of(self, q: Array) -> Array:
+        """The targets that joints `(m, dof)` meet."""
+        position, rotation = forward_kinematics(self.chain, q)
+        position = position + rotation @ self._tool[:3]
+        return np.concatenate([rotation.reshape(-1, 9), position], 1)
+
     def settle(
         self,
         target: Array,
@@ -150,9 +159,32 @@ class CurveFollower:
         errors[:, 1] = 2.0 * np.arcsin(np.minimum(0.5 * errors[:, 1], 1.0))
         return Settled(q, tangent, errors, info >= 0)
 
+    def settle_within(self, target: Array, q: Array, tangent: Array, tolerance: tuple[float, float]) -> Settled:
+        """Joints across their tangents onto the curves; where that leads beyond a limit, along the curve back to it.
+
+        Success means that they meet the target within the limits.
+        """
+        lower, upper = self.chain.lower, self.chain.upper
+        settled = self.settle(target, q, tangent, tolerance=tolerance)
+        beyond = np.maximum(lower - settled.q, settled.q - upper)
+        out = np.flatnonzero(settled.success & (beyond > BARELY).any(1))
+        if len(out):
+            joint, x = np.argmax(beyond[out], axis=1), settled.q[out]
+            limit = np.clip(x, lower, upper)[np.arange(len(out)), joint]
+            own = target if len(target) == 1 else target[out]
+            offset = limit - x[np.arange(len(out)), joint]
+            moved = self.settle(own, x, np.eye(x.shape[1])[joint], offset, tolerance)
+            moved.q[np.arange(len(out)), joint] = limit
+            same_way = np.where(np.einsum("ij,ij->i", moved.tangent, tangent[out]) < 0.0, -1.0, 1.0)
+            settled.q[out], settled.tangent[out] = moved.q, same_way[:, None] * moved.tangent
+            settled.errors[out] = moved.errors
+            settled.success[out] = moved.success & (np.abs(moved.q - x) < NEAR).all(1)
+        inside = ((settled.q >= lower - BARELY) & (settled.q <= upper + BARELY)).all(1)
+        return settled._replace(q=np.clip(settled.q, lower, upper), success=settled.success & inside)
+
     def loops(self, target: Array, miss: float) -> Loops:
         """The closed curves of one target `(1, 12)`, until the chance that one is missing is at most `miss`."""
-        found, n, tried = _Found(self.chain.dof, self._find), FIRST_STARTS, 0
+        found, n, tried = _Found(self.chain.dof, self.find), FIRST_STARTS, 0
         while True:
             settled = self.settle(target, self._starts.table(n)[tried:])
             lost = found.count(settled.q[settled.success])
@@ -185,7 +217,17 @@ class CurveFollower:
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
         return Ways(points, tangents, winding, *info.T)
 
-    def _find(self, q: Array, segments: Segments) -> NDArray[np.int32]:
+    def cheapest_ways(
+        self, q: Array, before: Array, cost: Array, period: Array, most: float
+    ) -> tuple[NDArray[np.int32], Array]:
+        """See `follow_loops.cheapest_ways`."""
+        parent, least = np.empty(len(q), np.int32), np.empty(len(q))
+        rows = np.ascontiguousarray(q), np.ascontiguousarray(before), np.ascontiguousarray(cost)
+        self._kernel.cheapest_ways(*rows, period, most, parent, least)
+        return parent, least
+
+    def find(self, q: Array, segments: Segments) -> NDArray[np.int32]:
+        """The segment that each of the joints `(m, dof)` lies on, or -1."""
         out = np.empty(len(q), np.int32)
         self._kernel.find_on_curves(np.ascontiguousarray(q), segments.q0, segments.q1, self._period, out)
         return out

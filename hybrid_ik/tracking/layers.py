@@ -1,0 +1,137 @@
+"""The answers of one pose of a path, as far as they matter to those of the next one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.kernels.curves import CLOSED, SAME
+from hybrid_ik.pose import Pose
+from hybrid_ik.solution_sets.finder import SetFinder
+from hybrid_ik.solution_sets.following import EXACT
+from hybrid_ik.solution_sets.hermite import Segments
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+ROUNDS = 4  # in which pieces are followed that no point in the middle of another one led to
+
+
+class Points(NamedTuple):
+    """Answers of a pose, in the order in which they lie along their curves."""
+
+    q: Array
+    """`(n, dof)`."""
+    tangent: Array
+    """`(n, dof)`; zero where there is no curve."""
+    piece: Indices
+    """The curve that each belongs to `(n,)`."""
+
+
+class CurveLayers:
+    """Layers of arms with one spare joint: pieces of curves as points, `spacing` apart.
+
+    Args:
+        finder: of the arm.
+        spacing: between neighbouring points [rad, or m].
+    """
+
+    def __init__(self, finder: SetFinder, spacing: float) -> None:
+        self._finder, self._follower, self.spacing = finder, finder.follower, spacing
+        self._limits = np.stack([finder.chain.lower, finder.chain.upper])
+        self._steps = self._follower.step_options(spacing, spacing, paired=True)
+
+    def everything(self, pose: Pose) -> Points:
+        """All answers of a pose."""
+        found = self._finder.find(pose, self.spacing, miss=1e-3, most_points=1)
+        tangents = [np.empty((0, self._finder.chain.dof)), *(piece.tangent for piece in found)]
+        return Points(found.q, np.concatenate(tangents), found.piece)
+
+    def carry(self, points: Points, target: Array) -> Points:
+        """Where points come to lie across their curves on those of the target, within the limits."""
+        settled = self._follower.settle_within(target, points.q, points.tangent, (EXACT, EXACT))
+        good = settled.success
+        return Points(settled.q[good], settled.tangent[good], points.piece[good])
+
+    def around(self, points: Points, target: Array) -> Points:
+        """The whole pieces that some points of them lie on."""
+        q, tangent, piece = points
+        found: list[tuple[Array, Array]] = []
+        for _ in range(ROUNDS):
+            if not len(q):
+                break
+            first = np.flatnonzero(np.diff(piece, prepend=-1))
+            middle = (first + np.append(first[1:], len(piece))) // 2
+            for arc in self._follow(q[middle], tangent[middle], target):
+                if self._is_new(arc[0], found):
+                    found.append(arc)
+            lost = (self._follower.find(q, _segments(found)) < 0) & self._inside_of_ends(q, found)
+            lost[middle] = False
+            q, tangent, piece = q[lost], tangent[lost], piece[lost]
+        return self._points([self._thinned(*arc) for arc in found])
+
+    def _points(self, arcs: list[tuple[Array, Array]]) -> Points:
+        """Of arcs of points and tangents."""
+        none = np.empty((0, self._limits.shape[1]))
+        q, tangent = ([none, *column] for column in zip(*arcs, strict=True)) if arcs else ([none], [none])
+        return Points(
+            np.concatenate(q), np.concatenate(tangent), np.repeat(np.arange(len(arcs)), [len(x) for x in q[1:]])
+        )
+
+    def _is_new(self, arc: Array, found: list[tuple[Array, Array]]) -> bool:
+        """Whether no arc that was found has the same ends: beside a tight bend a start may be seen as on none."""
+        close = 0.2 * self.spacing
+        for known, _ in found:
+            there = np.abs(known[[0, -1]] - arc[[0, -1]]).max() < close
+            if there or np.abs(known[[0, -1]] - arc[[-1, 0]]).max() < close:
+                return False
+        return True
+
+    def _inside_of_ends(self, q: Array, arcs: list[tuple[Array, Array]]) -> NDArray[np.bool_]:
+        """Which joints are not as good as at an end of an arc, which may be beside the last chord."""
+        ends = np.concatenate([arc[[0, -1]] for arc, _ in arcs]) if arcs else np.empty((0, q.shape[1]))
+        return np.asarray((np.abs(q[:, None] - ends).max(2) > 0.2 * self.spacing).all(1))
+
+    def _follow(self, q: Array, tangent: Array, target: Array) -> list[tuple[Array, Array]]:
+        """The pieces through some points, both ways to their ends."""
+        ways = self._follower.follow(
+            target,
+            np.repeat(q, 2, 0),
+            np.stack([tangent, -tangent], 1).reshape(-1, q.shape[1]),
+            self._limits,
+            self._steps,
+        )
+        arcs = []
+        for row in range(0, len(ways.verdict), 2):
+            closed = [r for r in (row, row + 1) if ways.verdict[r] == CLOSED]
+            if closed:
+                own = closed[0], slice(ways.n_points[closed[0]])
+                arcs.append((ways.points[own], ways.tangents[own]))
+            elif ways.verdict[row] != SAME:
+                there, back = (row, slice(ways.n_points[row])), (row + 1, slice(1, ways.n_points[row + 1]))
+                points = np.concatenate([ways.points[back][::-1], ways.points[there]])
+                arcs.append((points, np.concatenate([-ways.tangents[back][::-1], ways.tangents[there]])))
+        return [arc for arc in arcs if len(arc[0])]
+
+    def _thinned(self, q: Array, tangent: Array) -> tuple[Array, Array]:
+        """Fewer points, where there are many because curves come near to each other; both ends stay."""
+        if len(q) < 3:
+            return q, tangent
+        place = np.concatenate([[0.0], np.cumsum(np.sqrt(np.einsum("ij,ij->i", d := np.diff(q, axis=0), d)))])
+        number = np.floor(place / (0.99 * self.spacing))
+        kept = np.diff(number, prepend=-1.0) > 0
+        kept[-1] = True
+        return q[kept], tangent[kept]
+
+
+def _segments(arcs: list[tuple[Array, Array]]) -> Segments:
+    """Of arcs of points and tangents."""
+    q = [arc for arc, _ in arcs if len(arc) > 1]
+    if not q:
+        none = np.empty((0, arcs[0][0].shape[1] if arcs else 0))
+        return Segments(none, none, none, none)
+    t = [tangent for _, tangent in arcs if len(tangent) > 1]
+    ends = ([x[:-1] for x in q], [x[1:] for x in q], [x[:-1] for x in t], [x[1:] for x in t])
+    return Segments(*(np.concatenate(x) for x in ends))
