@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from peer_adaptors import Array
 from peer_closed_forms import Frankik, Ssik, axes_and_offsets
 from problems import uniform_joints
-from solution_curves import Curve, correct, follow, unknown
+from scipy.spatial import cKDTree
+from solution_curves import Curve, correct, follow
 
 from hybrid_ik.errors import HybridIKError
 from hybrid_ik.pose import Pose
@@ -29,6 +30,7 @@ SSIK_ARMS = {"panda": "franka_panda_ik", "iiwa14": "iiwa14_ik", "kr6": "kr6_r900
 ARC_POINTS = 400  # on each arc of ssik, closer together at its ends, where the spare joint may turn back
 BARELY = 1e-6  # rad: answers as little beyond a limit are moved onto it
 APART = 5e-3  # rad: answers farther than this from a followed curve lie on another one
+FINE = 2e-3  # rad: between the points that stand for a followed curve
 SAME = 2e-3  # rad: answers of six joints nearer than this are one
 TURN = 2 * np.pi
 
@@ -153,10 +155,9 @@ def verified(robot: Robot, pose: Pose, q: Array) -> Array:
     q = q[np.isfinite(q).all(-1)]
     inside = np.clip(q, robot.lower, robot.upper)
     q = inside[np.abs(inside - q).max(-1, initial=0.0) <= BARELY]
-    off = ~judge(robot, pose, q).meets(EXACT)
-    if off.any():
-        q[off] = np.clip(polished(robot, pose, q[off]), robot.lower, robot.upper)
-    return np.asarray(q[judge(robot, pose, q).meets(EXACT)])
+    exact = judge(robot, pose, q).meets(EXACT)
+    again = np.clip(polished(robot, pose, q[~exact]), robot.lower, robot.upper)
+    return np.concatenate([q[exact], again[judge(robot, pose, again).meets(EXACT)]])
 
 
 def polished(robot: Robot, pose: Pose, q: Array) -> Array:
@@ -187,7 +188,7 @@ def _followed(robot: Robot, poses: Pose, answers: list[Array]) -> list[list[Curv
         through = np.stack([q[0] for q in left.values()])
         for i, curve in zip(list(left), follow(robot, poses[np.array(list(left))], through), strict=True):
             curves[i].append(curve)
-            left[i] = left[i][unknown([curve], left[i], APART)]
+            left[i] = left[i][cKDTree(curve.even_points(FINE)).query(left[i], distance_upper_bound=APART)[0] > APART]
         left = {i: q for i, q in left.items() if len(q)}
     return curves
 

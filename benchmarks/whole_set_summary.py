@@ -120,6 +120,30 @@ def sources_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def misses_table(result: dict[str, Any]) -> str:
+    """Every set that something is missing of."""
+    lines = heading("arm", "pose", "what", "answers not on the set", "farthest", "least singular value there")
+    if not any(part["lacking"] for part in result["sets"]):
+        lines.append(line("none", *[""] * 5))
+    for part in result["sets"]:
+        for row in part["lacking"]:
+            farthest = row["misses"][0]
+            distance = "-" if farthest["distance"] is None else f"{farthest['distance']:.2g} rad"
+            share = f"{sum(row['far'].values()):,} of {sum(row['answers'].values()):,}"
+            lines.append(
+                line(_title(part), row["pose"], _what(row), share, distance, f"{farthest['least_singular_value']:.1g}")
+            )
+    return "\n".join(lines)
+
+
+def _what(row: dict[str, Any]) -> str:
+    if not row["pieces"]:
+        return "the set is empty"
+    if row["lost_pieces"]:
+        return f"{row['lost_pieces']} of {row['oracle_pieces']} pieces missing"
+    return "a part of a piece"
+
+
 def honesty_table(result: dict[str, Any]) -> str:
     """What `missing` says, beside what is."""
     return "\n".join(_markdown(honesty_rows(result["sets"])))
@@ -145,6 +169,7 @@ def branches_table(result: dict[str, Any]) -> str:
 SET_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "sets table": ("whole_sets", sets_table),
     "sources table": ("whole_sets", sources_table),
+    "misses table": ("whole_sets", misses_table),
     "honesty table": ("whole_sets", honesty_table),
     "times table": ("whole_sets", times_table),
     "branches table": ("whole_sets", branches_table),

@@ -58,7 +58,7 @@ class Options:
     """Poses whose sets are timed, one by one."""
     models: Path = MODELS
     """Folder with the models of the other arms; those that are not there are left out."""
-    chunk: int = 25
+    chunk: int = 50
     """Poses between two writings of what is known."""
     seed: int = 0
     """Of the poses and of the starts."""
