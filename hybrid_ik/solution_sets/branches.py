@@ -14,6 +14,7 @@ from hybrid_ik.solution_sets.solution_set import Piece
 
 Array = NDArray[np.float64]
 
+PATIENT = 60  # steps from a start: near singularities, where answers are close to each other, many are needed
 SAME = 1e-3  # rad, or m: answers nearer than this are one
 TURN = 2.0 * np.pi
 
@@ -26,7 +27,7 @@ def find_branches(
     around = np.array(follower.chain.kinds) == "hinge"
     answers, hits = np.empty((0, follower.chain.dof)), np.empty(0, int)
     while True:
-        settled = follower.settle(target, starts.table(n)[tried:])
+        settled = follower.settle(target, starts.table(n)[tried:], most_steps=PATIENT)
         for q in settled.q[settled.success]:
             d = q - answers
             known = np.flatnonzero(np.linalg.norm(d - around * TURN * np.round(d / TURN), axis=1) < SAME)

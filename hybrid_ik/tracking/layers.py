@@ -49,11 +49,17 @@ class CurveLayers:
         tangents = [np.empty((0, self._finder.chain.dof)), *(piece.tangent for piece in found)]
         return Points(found.q, np.concatenate(tangents), found.piece)
 
-    def carry(self, points: Points, target: Array) -> Points:
-        """Where points come to lie across their curves on those of the target, within the limits."""
-        settled = self._follower.settle_within(target, points.q, points.tangent, (EXACT, EXACT))
+    def carry(self, points: Points, motion: Array, target: Array) -> Points:
+        """Where points come to lie on the curves of the target, within the limits: from where they are, and ahead.
+
+        Ahead means a step as long as the last one, `motion`, farther on: so the way goes straight through places where
+        curves cross, or all but do.
+        """
+        piece = np.repeat(points.piece, 2)
+        q = np.stack([points.q, points.q + motion], 1).reshape(-1, motion.shape[1])
+        settled = self._follower.settle_within(target, q, np.repeat(points.tangent, 2, 0), (EXACT, EXACT))
         good = settled.success
-        return Points(settled.q[good], settled.tangent[good], points.piece[good])
+        return Points(settled.q[good], settled.tangent[good], piece[good])
 
     def around(self, points: Points, target: Array) -> Points:
         """The whole pieces that some points of them lie on."""

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from hybrid_ik.pose import Pose
 from hybrid_ik.solution_sets.finder import SetFinder
+from hybrid_ik.solution_sets.following import Settled
 from hybrid_ik.solution_sets.solution_set import Limit
 from hybrid_ik.tracking.layers import CurveLayers, Points
 from hybrid_ik.tracking.path import Jump, TrackedPath
+from hybrid_ik.tracking.point_layers import CloudLayers, PointLayers
 from hybrid_ik.tracking.smoothing import Smoother
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+# Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn [rad].
+STRIDE = 0.15
 # Distances [rad, or m] between neighbouring points of a layer are a third of a step, within these.
 SPACINGS = 0.02, 0.12
 BARELY = 1e-9  # rad, or m
@@ -33,6 +37,18 @@ class Layer(NamedTuple):
     """Of the cheapest way that leads to each `(n,)`."""
     parent: Indices
     """The point of the layer before it that this way comes from `(n,)`."""
+    motion: Array
+    """The last step of this way `(n, dof)`."""
+
+
+class Chosen(NamedTuple):
+    """Joints for some waypoints of a path."""
+
+    waypoints: list[int]
+    q: Array
+    """`(n, dof)`; NaN where a pose has no answer."""
+    tangent: Array
+    jumps: list[Jump]
 
 
 class Tracker:
@@ -49,7 +65,8 @@ class Tracker:
         self._chain, self._follower = finder.chain, finder.follower
         endless = np.isinf(self._chain.upper - self._chain.lower) & (np.array(self._chain.kinds) == "hinge")
         self._period = np.where(endless, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
-        self._layers = CurveLayers(finder, float(np.clip(max_step / 3.0, *SPACINGS)))
+        kind = (PointLayers, CurveLayers, CloudLayers)[min(finder.dimension, 2)]
+        self._layers = kind(finder, float(np.clip(max_step / 3.0, *SPACINGS)))
         half = 0.5 * (self._chain.upper - self._chain.lower)
         self._middle = np.where(np.isfinite(half), 0.5 * (self._chain.lower + self._chain.upper), 0.0)
         self._stiffness = limit_weight / half**2  # 0 where there is no limit
@@ -58,32 +75,53 @@ class Tracker:
     def track(self, poses: Pose, start: Array | None) -> TrackedPath:
         """See `HybridSolver.track`."""
         targets = self._follower.targets(poses)
+        waypoints = self._knots(poses)
+        while True:
+            chosen = self._through(poses, targets, waypoints, start)
+            q, tangent, torn = self._between(targets, chosen)
+            if not torn:
+                break
+            waypoints = sorted({*chosen.waypoints, *torn})
+        return self._path(targets, q, tangent, chosen.jumps, start)
+
+    def _knots(self, poses: Pose) -> list[int]:
+        """Waypoints that are looked at first: the first and last, and so many between that the tip moves little."""
+        turn = 2.0 * np.arccos(np.minimum(1.0, np.abs((poses.quaternion[1:] * poses.quaternion[:-1]).sum(1))))
+        way = np.linalg.norm(np.diff(poses.position, axis=0), axis=1) / (0.5 * self._chain.reach) + turn
+        number = np.floor(np.concatenate([[0.0], np.cumsum(way)]) / STRIDE)
+        return sorted({*np.flatnonzero(np.diff(number, prepend=-1.0) > 0).tolist(), len(poses) - 1})
+
+    def _through(self, poses: Pose, targets: Array, waypoints: list[int], start: Array | None) -> Chosen:
+        """The cheapest way through the layers of some waypoints; of more, where no way leads from one to the next."""
+        waypoints, jumps = list(waypoints), []
         layers: list[Layer | None] = []
-        jumps: list[Jump] = []
-        last = None if start is None else self._from(start)
-        for i in range(len(poses)):
-            layer = None
-            if last is not None:
-                carried = self._layers.carry(last.points, targets[i : i + 1])
-                layer = self._next(last, self._layers.around(carried, targets[i : i + 1]))
-                if layer is None:
-                    jumps.append(self._jump(i, last, targets[i : i + 1]))
+        last, before = (None, -1) if start is None else (self._from(start), -1)
+        while len(layers) < len(waypoints):
+            i = waypoints[len(layers)]
+            layer = None if last is None else self._next(last, targets[i : i + 1], i - before)
+            if layer is None and last is not None and i - before > 1:
+                waypoints[len(layers) : len(layers)] = range(before + 1, i)
+                continue
+            if layer is None and last is not None:
+                jumps.append(self._jump(i, last, targets[i : i + 1]))
             layer = self._anew(last, poses[i]) if layer is None else layer
-            if layer is None and not (jumps and jumps[-1].waypoint == i):
+            if layer is None and last is None:
                 jumps.append(Jump(i, NO_ANSWER))
             layers.append(layer)
-            last = layer
-        return self._path(targets, layers, jumps, start)
+            last, before = layer, i
+        return Chosen(waypoints, *self._backwards(layers), jumps)
 
     def _from(self, q: Array) -> Layer:
         """A layer of these joints alone."""
-        target = self._follower.target_of(q[None])
-        settled = self._follower.settle(target, q[None], np.ones((1, len(q))), most_steps=0)
-        return Layer(Points(q[None], settled.tangent, np.zeros(1, int)), np.zeros(1), np.full(1, NONE))
+        none, rows = np.zeros_like(q[None]), q[None]
+        settled = self._follower.settle(self._follower.target_of(rows), rows, none + 1.0, most_steps=0)
+        return Layer(Points(rows, settled.tangent, np.zeros(1, int)), np.zeros(1), np.full(1, NONE), none)
 
-    def _next(self, last: Layer, points: Points) -> Layer | None:
-        """The points that can be reached from the last layer, if there are any."""
-        return self._cheapest(last, points, self.max_step + 0.5 * self._layers.spacing)  # smoothing makes steps shorter
+    def _next(self, last: Layer, target: Array, n_steps: int) -> Layer | None:
+        """The answers that can be reached from the last layer in so many steps, if there are any."""
+        carried = self._layers.carry(last.points, n_steps * last.motion, target)
+        most = n_steps * self.max_step + 0.5 * self._layers.spacing  # smoothing makes steps shorter
+        return self._cheapest(last, self._layers.around(carried, target), most, n_steps)
 
     def _anew(self, last: Layer | None, pose: Pose) -> Layer | None:
         """All answers of a pose, whatever the way there, if there are any."""
@@ -91,16 +129,17 @@ class Tracker:
         if last is not None:
             return self._cheapest(last, points, np.inf)
         cost = self._from_middle(points.q)
-        return Layer(points, cost, np.full(len(cost), NONE)) if len(cost) else None
+        return Layer(points, cost, np.full(len(cost), NONE), np.zeros_like(points.q)) if len(cost) else None
 
-    def _cheapest(self, last: Layer, points: Points, most: float) -> Layer | None:
-        """The points that a way leads to, if there are any."""
-        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, last.cost, self._period, most)
+    def _cheapest(self, last: Layer, points: Points, most: float, n_steps: int = 1) -> Layer | None:
+        """The points that a way leads to, if there are any; a way of several steps costs as much as even ones."""
+        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, n_steps * last.cost, self._period, most)
         kept = np.flatnonzero(parent >= 0)
         if not len(kept):
             return None
-        points = Points(points.q[kept], points.tangent[kept], points.piece[kept])
-        return Layer(points, cost[kept] + self._from_middle(points.q), parent[kept].astype(int))
+        points, before = Points(points.q[kept], points.tangent[kept], points.piece[kept]), parent[kept].astype(int)
+        motion = (points.q - last.points.q[before]) / n_steps * (most < np.inf)
+        return Layer(points, cost[kept] / n_steps + n_steps * self._from_middle(points.q), before, motion)
 
     def _from_middle(self, q: Array) -> Array:
         return (q - self._middle) ** 2 @ self._stiffness
@@ -123,12 +162,35 @@ class Tracker:
         name = chain.joint_names[int(np.argmax(step))]
         return Jump(i, f"{name} would move by {step.max():.3g}, farther than max_step = {self.max_step:.3g}")
 
-    def _path(self, targets: Array, layers: list[Layer | None], jumps: list[Jump], start: Array | None) -> TrackedPath:
-        q, tangent = self._backwards(layers)
-        breaks = {jump.waypoint for jump in jumps} | {i + 1 for i, layer in enumerate(layers) if layer is None}
-        ends = sorted({0, len(layers), *(b for b in breaks if b <= len(layers))})
-        for a, b in pairwise(ends):
-            if b > a and layers[a] is not None:
+    def _between(self, targets: Array, chosen: Chosen) -> tuple[Array, Array, list[int]]:
+        """Joints of all waypoints, evenly between those that were chosen; waypoints at which that does not do."""
+        at, n, torn = np.array(chosen.waypoints), len(targets), []
+        q, tangent = np.full((2, n, self._chain.dof), np.nan)
+        q[at], tangent[at] = chosen.q, chosen.tangent
+        gap = np.flatnonzero(np.diff(at) > 1)
+        if len(gap):
+            own = np.concatenate([np.arange(at[g] + 1, at[g + 1]) for g in gap])
+            g = np.searchsorted(at, own) - 1
+            share = ((own - at[g]) / (at[g + 1] - at[g]))[:, None]
+            rows = (1.0 - share) * chosen.q[g] + share * chosen.q[g + 1]
+            aim = (1.0 - share) * chosen.tangent[g] + share * chosen.tangent[g + 1]
+            settled = self._onto(targets[own], rows, aim)
+            q[own], tangent[own] = settled.q, settled.tangent
+            long = np.abs(np.diff(q, axis=0)).max(1) > self.max_step + 0.5 * self._layers.spacing
+            bad = np.unique(np.concatenate([g[~settled.success], np.searchsorted(at, np.flatnonzero(long) + 1) - 1]))
+            torn = [i for k in bad if at[k + 1] - at[k] > 1 for i in range(at[k] + 1, at[k + 1])]
+        return q, tangent, torn
+
+    def _onto(self, targets: Array, q: Array, tangent: Array) -> Settled:
+        if self._finder.dimension == 1:
+            return self._follower.settle_within(targets, q, tangent, self._finder.tolerance)
+        return self._follower.settle(targets, q, tolerance=self._finder.tolerance)
+
+    def _path(self, targets: Array, q: Array, tangent: Array, jumps: list[Jump], start: Array | None) -> TrackedPath:
+        """The path, smoothed between its breaks."""
+        breaks = {jump.waypoint for jump in jumps} | {int(i) + 1 for i in np.flatnonzero(np.isnan(q[:, 0]))}
+        for a, b in pairwise(sorted({0, len(q), *(i for i in breaks if i <= len(q))})):
+            if b > a and not np.isnan(q[a, 0]) and self._finder.dimension == 1:
                 before = start if a == 0 and 0 not in breaks else None
                 q[a:b] = self._smoother.smooth(targets[a:b], q[a:b], tangent[a:b], before)
         return self._judged(targets, q, tuple(jumps))

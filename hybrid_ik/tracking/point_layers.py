@@ -1,0 +1,74 @@
+"""Layers of arms whose answers are no curves: separate points, or the points of a cloud."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.pose import Pose
+from hybrid_ik.solution_sets.finder import SetFinder
+from hybrid_ik.solution_sets.following import BARELY, EXACT
+from hybrid_ik.tracking.layers import Points
+
+Array = NDArray[np.float64]
+
+MOST_POINTS = 64  # of a layer
+SAME = 1e-5  # rad, or m: answers of an arm without a spare joint that are as near are one
+
+
+class PointLayers:
+    """Layers of arms without a spare joint: each answer goes its own way.
+
+    Args:
+        finder: of the arm.
+        spacing: how far points move at most where they are not held [rad, or m].
+    """
+
+    def __init__(self, finder: SetFinder, spacing: float) -> None:
+        self._finder, self._follower, self.spacing = finder, finder.follower, spacing
+
+    def everything(self, pose: Pose) -> Points:
+        """All answers of a pose."""
+        return self._points(self._finder.find(pose, self.spacing, miss=1e-3, most_points=MOST_POINTS).q)
+
+    def carry(self, points: Points, motion: Array, target: Array) -> Points:
+        """Where points come to lie by the shortest ways to answers of the target; see `CurveLayers.carry`."""
+        return self._points(self._answers(np.concatenate([points.q + motion, points.q]), target))
+
+    def around(self, points: Points, target: Array) -> Points:
+        """The points themselves, each once."""
+        return self._points(_apart(points.q, SAME, MOST_POINTS))
+
+    def _answers(self, q: Array, target: Array) -> Array:
+        chain = self._finder.chain
+        settled = self._follower.settle(target, q, tolerance=(EXACT, EXACT))
+        inside = ((settled.q >= chain.lower - BARELY) & (settled.q <= chain.upper + BARELY)).all(1)
+        return np.clip(settled.q[settled.success & inside], chain.lower, chain.upper)
+
+    def _points(self, q: Array) -> Points:
+        return Points(q, np.zeros_like(q), np.zeros(len(q), int))
+
+
+class CloudLayers(PointLayers):
+    """Layers of arms with two spare joints or more: points, and what they come to when they move off the limits."""
+
+    def around(self, points: Points, target: Array) -> Points:
+        """The points, and others nearer to the middle of the ranges; `MOST_POINTS` of them at most, none too near."""
+        chain = self._finder.chain
+        half = 0.5 * (chain.upper - chain.lower)
+        finite = np.isfinite(half)
+        off = np.where(finite, (0.5 * (chain.lower + chain.upper) - points.q) / np.where(finite, half, 1.0), 0.0)
+        pulled = self._answers(points.q + self.spacing * off, target)
+        q = np.concatenate([points.q, pulled])
+        middle = 0.5 * (chain.lower + chain.upper)
+        share = np.abs((q - middle)[:, finite] / half[finite]).max(1, initial=0.0)
+        return self._points(_apart(q[np.argsort(share, kind="stable")], 0.5 * self.spacing, MOST_POINTS))
+
+
+def _apart(q: Array, distance: float, most: int) -> Array:
+    """The first of the joints `(m, dof)` that are not near to an earlier one in all joints, so many at most."""
+    kept: list[int] = []
+    for i in range(len(q)):
+        if len(kept) < most and (np.abs(q[kept] - q[i]).max(1) > distance).all():
+            kept.append(i)
+    return q[kept]
