@@ -21,7 +21,9 @@ from solution_curves import Curve, correct, follow
 
 from hybrid_ik.errors import HybridIKError
 from hybrid_ik.pose import Pose
+from hybrid_ik.refiners.base import Refiner
 from hybrid_ik.refiners.lanes import LaneRefiner
+from hybrid_ik.refiners.mujoco import MujocoRefiner
 from hybrid_ik.robot import Robot
 
 Source = Callable[[Pose, np.random.Generator], Array]
@@ -49,14 +51,18 @@ class Known:
     """Length of each piece [rad]."""
 
 
-def make_sources(arm: str, robot: Robot, n_starts: int, sweep: int) -> tuple[dict[str, Source], dict[str, str]]:
+def make_sources(
+    arm: str, robot: Robot, n_starts: int, sweep: int, n_reference: int = 0
+) -> tuple[dict[str, Source], dict[str, str]]:
     """What there is for an arm, and why the rest is left out."""
     makers: dict[str, Callable[[], Source]] = {
         "frankik": lambda: frankik_sweep(robot, sweep),
         "ssik": lambda: ssik_charts(robot, arm) if robot.dof == 7 else ssik_answers(robot, arm),
         "EAIK": lambda: eaik_answers(robot),
-        "starts": lambda: refined_starts(robot, n_starts),
+        "starts": lambda: refined_starts(robot, n_starts, LaneRefiner(robot.chain)),
     }
+    if n_reference:
+        makers["MuJoCo"] = lambda: refined_starts(robot, n_reference, MujocoRefiner(robot))
     sources, left_out = {}, {}
     for name, make in makers.items():
         try:
@@ -120,9 +126,8 @@ def eaik_answers(robot: Robot) -> Source:
     return answers
 
 
-def refined_starts(robot: Robot, n: int) -> Source:
+def refined_starts(robot: Robot, n: int, refiner: Refiner) -> Source:
     """What uniform random starts lead to."""
-    refiner = LaneRefiner(robot.chain)
 
     def answers(pose: Pose, rng: np.random.Generator) -> Array:
         result = refiner.refine(pose, uniform_joints(robot, n, rng))

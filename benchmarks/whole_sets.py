@@ -52,6 +52,8 @@ class Options:
     """Of poses; see problems.py. Kinds other than the first are for the Panda."""
     starts: int = 20_000
     """Random starts of a pose that are refined."""
+    reference: int = 0
+    """Random starts of a pose that the reference refines as well, a hundred times as slowly: for a few poses."""
     sweep: int = 2000
     """Angles of the last joint that frankik is asked for."""
     timed: int = 300
@@ -78,7 +80,7 @@ class Rows:
 
     def __init__(self, options: Options) -> None:
         self.path = options.json.with_suffix(".partial.json")
-        key = {name: getattr(options, name) for name in ("starts", "sweep", "seed", "quick")}
+        key = {name: getattr(options, name) for name in ("starts", "reference", "sweep", "seed", "quick")}
         self._data: dict[str, Any] = {"key": {**key, "commit": record()["commit"]}, "rows": {}}
         if self.path.is_file() and (old := json.loads(self.path.read_text()))["key"] == self._data["key"]:
             self._data = old
@@ -103,7 +105,7 @@ def make_robot(arm: str, models: Path) -> Robot | None:
 def measure(arm: str, kind: str, robot: Robot, options: Options, rows: Rows) -> dict[str, Any]:
     """All poses of one kind."""
     n_starts, sweep = (500, 100) if options.quick else (options.starts, options.sweep)
-    sources, left_out = make_sources(arm, robot, n_starts, sweep)
+    sources, left_out = make_sources(arm, robot, n_starts, sweep, options.reference)
     n, name = options.count(arm, kind), f"{arm}, {kind}"
     poses, solver = make_problems(robot, kind, n, options.seed), HybridSolver(robot)
     while (first := len(rows.of(name))) < n:

@@ -17,6 +17,7 @@ import whole_set_picture  # isort: skip
 import whole_set_summary  # isort: skip
 import whole_sets  # isort: skip
 
+from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.solver import HybridSolver
 
 
@@ -24,7 +25,7 @@ from hybrid_ik.solver import HybridSolver
 def answers(panda):
     """A pose with several pieces, its set, and what a few random starts lead to."""
     poses = problems.make_problems(panda, "reachable", 4, 0)[[3]]
-    sources = {"starts": whole_set_oracles.refined_starts(panda, 1000)}
+    sources = {"starts": whole_set_oracles.refined_starts(panda, 1000, LaneRefiner(panda.chain))}
     known = whole_set_oracles.known_answers(panda, poses, sources, [np.random.default_rng(0)])
     return poses[0], HybridSolver(panda).solve_all(poses[0]), known[0]
 
