@@ -10,9 +10,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.scalar_math import Cholesky, Matrix, Scalar, ScalarMath, Vector, cross, damped_least_squares, dot
+from hybrid_ik.scalar_math import (
+    Cholesky,
+    Matrix,
+    NumpyMath,
+    Scalar,
+    ScalarMath,
+    Vector,
+    cross,
+    damped_least_squares,
+    dot,
+)
 
 
 def joint_frames(
@@ -64,6 +75,14 @@ def geometric_jacobian(chain: Chain, axes: list[Vector], origins: list[Vector], 
         else:
             columns.append([*z, 0.0, 0.0, 0.0])
     return columns
+
+
+def tip_jacobian(chain: Chain, q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`geometric_jacobian` of the tip for joints `(m, dof)`, in the first joint frame: `(m, 6, dof)`."""
+    R, p_last, axes, origins = joint_frames(chain, list(q.T), NumpyMath())
+    p = [p_last[k] + dot(R[k], chain.T_last_tip[:3, 3].tolist()) for k in range(3)]
+    columns = geometric_jacobian(chain, axes, origins, p)
+    return np.stack([np.stack([np.broadcast_to(x, len(q)) for x in column], -1) for column in columns], -1)
 
 
 class Residual(NamedTuple):

@@ -29,6 +29,24 @@ GANTRY = arm(
     HINGES[2],
 )
 
+
+def roll_arm(limits: str) -> str:
+    """A turret of three joints that can be solved by hand, and a fourth one, with these limits, about the tip itself.
+
+    The position of the tip leaves two answers for the elbow, and the fourth joint free.
+    """
+    return mjcf(
+        "<body><joint name='turn' axis='0 0 1' range='-1.5 1.5'/><geom size='.1'/>"
+        "<body pos='0 0 .3'><joint name='lift' axis='0 1 0' range='-2 2'/><geom size='.1'/>"
+        "<body pos='0 0 .4'><joint name='bend' axis='0 1 0' range='-2.5 2.5'/><geom size='.1'/>"
+        f"<body pos='0 0 .3'><joint name='roll' axis='0 0 1' {limits}/><geom size='.1'/><site name='tip' pos='0 0 .1'/>"
+        "</body></body></body></body>"
+    )
+
+
+FOUR_JOINTS = arm(*HINGES, "<joint name='j3' axis='1 0 .3' range='-2.5 2.5'/>")
+FIVE_JOINTS = arm(*HINGES, *(f"<joint name='j{i}' axis='{4 - i} .4 .2' range='-1 1'/>" for i in (3, 4)))
+
 ARMS = {
     "slides": arm(
         "<joint name='x' type='slide' axis='1 0 0' range='-1 1'/>",

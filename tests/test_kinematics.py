@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from hybrid_ik.kinematics import (
     Posture,
     chord,
+    curve_step,
     forward_kinematics,
     geometric_jacobian,
     joint_frames,
@@ -20,7 +23,7 @@ from hybrid_ik.kinematics import (
 )
 from hybrid_ik.learning.torch_math import TorchMath
 from hybrid_ik.pose import Pose
-from hybrid_ik.scalar_math import NumpyMath, cross, damped_least_squares, dot, solve_positive_definite
+from hybrid_ik.scalar_math import Cholesky, NumpyMath, cross, damped_least_squares, dot, solve_positive_definite
 
 MATH = NumpyMath()
 ANGLES = [0.0, 1e-8, 1e-4, 0.0099, 0.0101, 0.5, 2.0, 3.1, np.pi - 1e-6]
@@ -231,3 +234,114 @@ def test_numpy_math_speaks_for_floats_and_arrays():
     assert_array_equal(MATH.where_less(np.array([1.0, 3.0]), 2.0, 5.0, 6.0), [5.0, 6.0])
     assert MATH.inverse_sqrt(4.0) == 0.5
     assert (MATH.maximum(1.0, 2.0), MATH.minimum(1.0, 2.0)) == (2.0, 1.0)
+
+
+def test_the_inverse_trace_of_a_cholesky_factor_is_that_of_numpy():
+    rng = np.random.default_rng(0)
+    for n, m, mu in ((1, 3, 0.0), (4, 4, 0.1), (7, 7, 0.0), (7, 3, 1e-3)):
+        rows = rng.normal(size=(n, m))
+        expected = np.trace(np.linalg.inv(rows @ rows.T + mu * np.eye(n)))
+        assert_allclose(Cholesky(rows.tolist(), mu, MATH).inverse_trace(), expected, rtol=1e-9)
+
+
+def _curve_system(robot, q, target, weight):
+    """[J; b] without b, and e, from MuJoCo's Jacobian and poses."""
+    chain = robot.chain
+    R_first_base = chain.T_base_first[:3, :3].T
+    J = robot.jacobian(q)
+    J = np.concatenate([R_first_base @ J[:3], weight * R_first_base @ J[3:]])
+    actual = robot.forward_kinematics(q)
+    turn = target.rotation_matrix() @ actual.rotation_matrix().T
+    r = Rotation.from_matrix(turn).as_rotvec()
+    angle = np.linalg.norm(r)
+    chord_vector = r * (2 * np.sin(angle / 2) / angle if angle > 1e-9 else 1.0)
+    return J, np.concatenate([R_first_base @ (target.position - actual.position), weight * R_first_base @ chord_vector])
+
+
+def _curve_step(chain, q, border, offset, target, weight=0.3, damping=0.0):
+    return curve_step(chain, q.tolist(), list(border), offset, *_step_arguments(chain, target), weight, damping, MATH)
+
+
+def test_a_curve_step_solves_the_bordered_equations(panda):
+    """[J; b] x = [e; offset] and [J; b] y = [0; 1]."""
+    rng, checked = np.random.default_rng(0), 0
+    for q in _random_q(panda.chain, 30):
+        target = panda.forward_kinematics(q + rng.uniform(-0.3, 0.3, 7))
+        border, offset = rng.normal(size=7), rng.normal()
+        J, e = _curve_system(panda, q, target, 0.3)
+        A = np.concatenate([J, border[None]])
+        if np.linalg.cond(A) > 1e3:
+            continue
+        step, checked = _curve_step(panda.chain, q, border, offset, target), checked + 1
+        assert_allclose(step.correction, np.linalg.solve(A, [*e, offset]), rtol=1e-5, atol=1e-6)
+        assert_allclose(step.tangent, np.linalg.solve(A, [0.0] * 6 + [1.0]), rtol=1e-5, atol=1e-6)
+        assert_allclose(step.inverse_trace, (1.0 / np.linalg.svd(A)[1] ** 2).sum(), rtol=1e-5)
+        assert_allclose(step.position_error_squared, e[:3] @ e[:3], rtol=1e-9)
+        assert_allclose(step.chord_squared, e[3:] @ e[3:] / 0.09, rtol=1e-9)
+    assert checked > 20
+
+
+def test_a_damped_curve_step_is_a_regularised_least_squares_one_for_every_arm(robot):
+    chain, rng = robot.chain, np.random.default_rng(1)
+    for q, goal in zip(_random_q(chain, 5), _random_q(chain, 5, seed=1), strict=True):
+        target, border, offset = robot.forward_kinematics(goal), rng.normal(size=chain.dof), rng.normal()
+        J, e = _curve_system(robot, q, target, 0.3)
+        A, mu = np.concatenate([J, border[None]]), 0.1 * e @ e + 1e-12
+        augmented = np.concatenate([A, np.sqrt(mu) * np.eye(chain.dof)])
+        zeros = np.zeros(chain.dof)
+        step = _curve_step(chain, q, border, offset, target, damping=0.1)
+        x = np.linalg.lstsq(augmented, np.concatenate([e, [offset], zeros]))[0]
+        y = np.linalg.lstsq(augmented, np.concatenate([np.zeros(6), [1.0], zeros]))[0]
+        assert_allclose(step.correction, x, rtol=0, atol=1e-8 * max(1.0, np.abs(x).max()))
+        assert_allclose(step.tangent, y, rtol=0, atol=1e-8 * max(1.0, np.abs(y).max()))
+
+
+def test_a_curve_step_leads_to_the_curve_and_along_it_by_finite_differences(panda):
+    """A step of the offset h along the unit tangent misses the pose by O(h^2)."""
+    q = _random_q(panda.chain, 1)[0]
+    target = panda.forward_kinematics(q)
+    null = np.linalg.svd(panda.jacobian(q))[2][-1]
+    missed = []
+    for h in (1e-3, 5e-4):
+        step = _curve_step(panda.chain, q, null, h, target)
+        assert_allclose(step.correction, h * null, atol=1e-9)
+        missed.append(np.linalg.norm(panda.forward_kinematics(q + step.correction).position - target.position))
+    assert 1e-9 < missed[1] and 3.5 < missed[0] / missed[1] < 4.5
+
+
+@pytest.mark.parametrize("joint", range(7))
+def test_a_border_that_is_a_unit_vector_moves_its_joint_by_the_offset(panda, joint):
+    q = _random_q(panda.chain, 1, seed=3)[0]
+    target = panda.forward_kinematics(q + 0.05)
+    step = _curve_step(panda.chain, q, np.eye(7)[joint], -0.02, target)
+    assert_allclose(step.correction[joint], -0.02, atol=1e-8)
+    assert_allclose(step.tangent[joint], 1.0, atol=1e-8)
+    J, e = _curve_system(panda, q, target, 0.3)
+    assert_allclose(J @ step.correction, e, atol=1e-7)
+    assert_allclose(J @ step.tangent, 0.0, atol=1e-7)
+
+
+def test_a_curve_step_without_a_border_is_one_of_levenberg_and_marquardt(robot):
+    chain = replace(robot.chain, lower=np.full(robot.dof, -np.inf), upper=np.full(robot.dof, np.inf))
+    for q, goal in zip(_random_q(robot.chain, 4), _random_q(robot.chain, 4, seed=1), strict=True):
+        target = robot.forward_kinematics(goal)
+        step = _curve_step(chain, q, np.zeros(chain.dof), 0.0, target, damping=0.1)
+        expected = lm_step(chain, q.tolist(), *_step_arguments(chain, target), 0.3, 0.1, MATH)
+        assert_allclose(step.correction, np.subtract(expected.q, q), rtol=0, atol=1e-7)
+        assert_array_equal(step.tangent, np.zeros(chain.dof))
+        assert_allclose(step[2:4], expected[1:3], rtol=1e-12)
+
+
+@pytest.mark.parametrize("bend", [1e-2, 1e-4, 1e-6, 0.0])
+def test_near_a_singular_posture_a_curve_step_stays_finite_and_warns_by_the_inverse_trace(panda, bend):
+    """Stretched shoulder and wrist: axes 1, 3 and 5, 7 are nearly parallel."""
+    q = np.array([0.3, bend, -0.2, -1.0, 0.4, bend, 0.1])
+    target = panda.forward_kinematics(q)
+    J, _ = _curve_system(panda, q, target, 0.3)
+    border = np.linalg.svd(J)[2][-1]
+    step = _curve_step(panda.chain, q, border, 0.0, target)
+    assert_allclose(step.correction, 0.0, atol=1e-9)
+    assert np.isfinite(step.tangent).all() and np.linalg.norm(step.tangent) > 0.5
+    assert_allclose(J @ step.tangent, 0.0, atol=1e-4)
+    smallest = np.linalg.svd(np.concatenate([J, border[None]]))[1][-1]
+    assert step.inverse_trace > 0.9 / (smallest**2 + 2e-12)

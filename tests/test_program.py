@@ -12,14 +12,16 @@ from numpy.testing import assert_allclose
 from hybrid_ik.kernels.program import (
     DOUBLE,
     SINGLE,
+    CurveSlots,
     Program,
     RecordingMath,
     horner,
     is_constant,
+    record_curve_step,
     record_forward,
     record_step,
 )
-from hybrid_ik.kinematics import Posture, forward_kinematics, lm_step
+from hybrid_ik.kinematics import Posture, curve_step, forward_kinematics, lm_step
 from hybrid_ik.scalar_math import NumpyMath
 
 
@@ -160,3 +162,29 @@ def test_why_a_search_is_finished(panda):
     assert _verdict(panda, q=np.full(7, np.nan))[3] == 1.0
     assert _verdict(panda, tolerances=[10.0, 1e-12, 1e-18, 20.0])[3] == 0.0  # one of two errors is not enough
     assert _verdict(panda, tolerances=[10.0, 10.0, 1e-18, 20.0], with_posture=True)[3] == 0.0  # it goes on to rest
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.0])
+def test_a_recorded_curve_step_runs_as_python(robot, weight):
+    chain, rng = robot.chain, np.random.default_rng(2)
+    recording = record_curve_step(chain)
+    for start, R, p, p_last_tip in zip(*_problem(robot)[:3], [chain.T_last_tip[:3, 3]] * 5, strict=True):
+        for border in (rng.normal(size=chain.dof), np.eye(chain.dof)[0], np.zeros(chain.dof)):
+            arguments = R.tolist(), p.tolist(), p_last_tip.tolist(), weight
+            step = curve_step(chain, start.tolist(), border.tolist(), 0.02, *arguments, 0.1, NumpyMath())
+            inputs = [*start, *border, 0.02, 0.1, *R.ravel(), *p, *p_last_tip, weight]
+            found = recording.evaluate(inputs)
+            assert_allclose(found[:3], [step.position_error_squared, step.chord_squared, step.inverse_trace], rtol=1e-7)
+            assert_allclose(found[3:], [*step.correction, *step.tangent], rtol=0, atol=1e-7)
+    assert recording.n_inputs == 2 * chain.dof + CurveSlots.ERRORS
+
+
+def test_the_slots_of_a_curve_step_follow_each_other(panda):
+    """Each place begins where the one before it ends: offset, damping, target, tip, weight, errors, correction."""
+    sizes = {"OFFSET": 1, "DAMPING": 1, "TARGET": 12, "TIP": 3, "WEIGHT": 1, "ERRORS": 3}
+    first = 0
+    for name, size in sizes.items():
+        assert getattr(CurveSlots, name) == first, name
+        first += size
+    assert first == CurveSlots.CORRECTION
+    assert len(record_curve_step(panda.chain).outputs) == 3 + 2 * panda.dof

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.samplers.uniform import UniformSampler
-from hybrid_ik.solution_sets.following import FIRST_STARTS, MOST_STARTS, CurveFollower, missing_chance
+from hybrid_ik.solution_sets.following import FIRST_STARTS, MOST_STARTS, CurveFollower
+from hybrid_ik.solution_sets.loops import missing_chance
 from hybrid_ik.solution_sets.solution_set import Piece
 
 Array = NDArray[np.float64]

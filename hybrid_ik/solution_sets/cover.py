@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.kinematics import geometric_jacobian, joint_frames
+from hybrid_ik.kinematics import tip_jacobian
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.result import IKResult, concatenate
 from hybrid_ik.samplers.uniform import UniformSampler
-from hybrid_ik.scalar_math import NumpyMath
 from hybrid_ik.solution_sets.solution_set import Piece
 
 Array = NDArray[np.float64]
@@ -99,16 +98,8 @@ class _Cover:
         spare = self.chain.dof - self._rows
         corners = np.array(list(product((-1.0, 1.0), repeat=spare))) / np.sqrt(spare)
         directions = np.concatenate([np.eye(spare), -np.eye(spare), corners])
-        null = np.linalg.svd(self._jacobian(q))[2][:, self._rows :]
+        null = np.linalg.svd(tip_jacobian(self.chain, q)[:, : self._rows])[2][:, self._rows :]
         return (q[:, None] + self.spacing * directions @ null).reshape(-1, self.chain.dof)
-
-    def _jacobian(self, q: Array) -> Array:
-        R, p_last, axes, origins = joint_frames(self.chain, list(q.T), NumpyMath())
-        tip = self.chain.T_last_tip[:3, 3]
-        p = [p_last[k] + sum(R[k][i] * tip[i] for i in range(3)) for k in range(3)]
-        columns = geometric_jacobian(self.chain, axes, origins, p)
-        J = np.stack([np.stack([np.broadcast_to(x, len(q)) for x in column], -1) for column in columns], -1)
-        return J[:, : self._rows]
 
     def pieces(self) -> list[Piece]:
         """The points, those that hang together as one piece, the largest piece first."""

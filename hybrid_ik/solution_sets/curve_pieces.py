@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.cutting import LOWER, WHOLE, Places, Spans, cut
-from hybrid_ik.solution_sets.following import CurveFollower, Loops, Settled
+from hybrid_ik.solution_sets.cutting import LOWER, WHOLE, Spans, cut
+from hybrid_ik.solution_sets.following import CurveFollower, Settled
+from hybrid_ik.solution_sets.loops import Loops, Places
 from hybrid_ik.solution_sets.solution_set import Limit, Piece
 
 Array = NDArray[np.float64]
@@ -19,6 +20,7 @@ MARGIN = 0.1  # share of the tolerances that points are brought within, so that 
 BARELY = 1e-6  # rad, or m: points as little beyond a limit are moved onto it
 STEEP = 2e-3  # least share of a joint in the tangent where it meets its limit
 FLAT = 5e-3  # rad, or m: how much of an end is left out where the share is less
+WIDEST = 0.25  # rad, or m: points farther apart say too little about the curve between them
 FAR = 0.05  # rad, or m: interpolated points are nearer to their curve than this
 
 
@@ -26,7 +28,7 @@ def curve_pieces(
     follower: CurveFollower, target: Array, loops: Loops, spacing: float, tolerance: tuple[float, float]
 ) -> list[Piece]:
     """What closed curves leave within the limits, the longest piece first."""
-    places = Places(loops)
+    places = loops.places
     pieces = []
     for spans in cut(loops, follower.chain):
         if len(spans.curve):
@@ -39,7 +41,7 @@ def _pieces(
 ) -> list[Piece]:
     spans = _without_flat_ends(places, spans)
     whole, length = spans.side[:, 0] == WHOLE, spans.end - spans.begin
-    n_parts = np.maximum(1, np.ceil(length / spacing).astype(int))
+    n_parts = np.maximum(1, np.ceil(length / min(spacing, WIDEST)).astype(int))
     n_points = np.where(whole, n_parts, n_parts + 1)
     first = np.concatenate([[0], np.cumsum(n_points)])
     span = np.repeat(np.arange(len(n_points)), n_points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -9,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.following import Loops
 from hybrid_ik.solution_sets.hermite import Segments, crossings
+from hybrid_ik.solution_sets.loops import TURN, Loops
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-TURN = 2.0 * np.pi
 WHOLE, LOWER, UPPER = 0, -1, 1  # what ends a span: nothing, or a joint at this limit
+
+SIDES = np.array([LOWER, UPPER, LOWER, UPPER])  # a turn beyond the limits the other ones come
 
 
 class Spans(NamedTuple):
@@ -48,31 +50,68 @@ def cut(loops: Loops, chain: Chain) -> list[Spans]:
     """The parts of curves within the limits of an arm.
 
     Joints that go round are within the limits wherever a whole number of turns takes them there. A joint whose range is
-    wider than a turn has several such places: then there are parts for each of them.
+    wider than a turn has several such places: then there are parts for each of them. A curve along which such a joint
+    goes round leaves its limits only after some rounds.
     """
     middle, half = 0.5 * (chain.sample_lower + chain.sample_upper), 0.5 * (chain.upper - chain.lower)
-    around = (np.array(chain.kinds) == "hinge") & (half < np.pi)
-    return [
-        _cut(loops, np.where(np.isfinite(half), middle, 0.0), half, around, np.array(copy))
-        for copy in product(*_copies(loops, chain, middle, half, around))
-    ]
+    middle, hinge = np.where(np.isfinite(half), middle, 0.0), np.array(chain.kinds) == "hinge"
+    around, wide = hinge & (half < np.pi), hinge & (half >= np.pi) & np.isfinite(half)
+    n_turns = np.abs(np.round(loops.winding / TURN)).astype(int) * wide
+    spans = _cut_all(loops, middle, half, around, _copies(loops, middle, half, wide))
+    if n_turns.any():
+        spans = [_chosen(some, ~n_turns.any(1)[some.curve]) for some in spans]
+        for curve in np.flatnonzero(n_turns.any(1)).tolist():
+            joint = int(np.argmax(n_turns[curve] > 0))
+            line, place = _unrolled(loops, curve, joint, middle[joint], half[joint])
+            copies = _copies(line, middle, half, wide)
+            copies[joint] = TURN * np.arange(n_turns[curve, joint])  # farther on are the next rounds
+            spans += [
+                some._replace(curve=some.curve + curve, begin=some.begin + place, end=some.end + place)
+                for some in _cut_all(line, middle, half, around, copies)
+            ]
+    return spans
 
 
-def _copies(loops: Loops, chain: Chain, middle: Array, half: Array, around: NDArray[np.bool_]) -> list[Array]:
+def _chosen(spans: Spans, which: NDArray[np.bool_]) -> Spans:
+    return Spans._make(column[which] for column in spans)
+
+
+def _cut_all(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copies: list[Array]) -> list[Spans]:
+    return [_cut(loops, middle, half, around, np.array(copy)) for copy in product(*copies)]
+
+
+def _unrolled(loops: Loops, curve: int, joint: int, middle: float, half: float) -> tuple[Loops, float]:
+    """A curve round after round, from beyond one limit of a joint that goes round to beyond the other one.
+
+    Also the place along the curve where it begins.
+    """
+    own, winding = slice(loops.first[curve], loops.first[curve + 1]), loops.winding[curve]
+    q0, q1, t0, t1 = (getattr(loops.segments, name)[own] for name in ("q0", "q1", "t0", "t1"))
+    x, w = q0[:, joint], winding[joint]
+    ends = np.array([middle - half - x.max() - abs(w), middle + half - x.min() + abs(w)]) / w
+    rounds = np.arange(np.floor(ends.min()), np.ceil(ends.max()) + 1)
+    q0, q1 = ((rounds[:, None, None] * winding + q).reshape(-1, q.shape[1]) for q in (q0, q1))
+    t0, t1 = (np.tile(t, (len(rounds), 1)) for t in (t0, t1))
+    line, first = Segments(q0, q1, t0, t1), np.array([0, len(q0)])
+    place = rounds[0] * loops.segments.length[own].sum()
+    unrolled = replace(loops, segments=line, first=first, winding=len(rounds) * winding[None], hits=loops.hits[[curve]])
+    return unrolled, float(place)
+
+
+def _copies(loops: Loops, middle: Array, half: Array, wide: NDArray[np.bool_]) -> list[Array]:
     """For each joint the turns by which curves are moved; more than none only where its range is wider than a turn."""
-    copies = [np.zeros(1)] * chain.dof
+    copies = [np.zeros(1)] * len(half)
     if len(loops.segments.q0):
         least, most = (f(bound, axis=0) for f, bound in zip((np.min, np.max), loops.segments.bounds, strict=True))
-        for j, kind in enumerate(chain.kinds):
-            if kind == "hinge" and not around[j] and np.isfinite(half[j]):
-                first, last = (middle[j] - half[j] - most[j]) / TURN, (middle[j] + half[j] - least[j]) / TURN
-                copies[j] = TURN * np.arange(np.ceil(first), np.floor(last) + 1)
+        for j in np.flatnonzero(wide):
+            first, last = (middle[j] - half[j] - most[j]) / TURN, (middle[j] + half[j] - least[j]) / TURN
+            copies[j] = TURN * np.arange(np.ceil(first), np.floor(last) + 1)
     return copies
 
 
 def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copy: Array) -> Spans:
-    places = Places(loops)
-    events = _events(loops.segments, places, middle - copy, half, around)
+    places = loops.places
+    events = _events(loops, middle - copy, half, around)
     n, k = len(events.place), len(loops.winding)
     first = np.searchsorted(events.curve, np.arange(k + 1))
     following = np.arange(1, n + 1)
@@ -92,43 +131,17 @@ def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], co
     return Spans(curve[inside], begin[inside], end[inside], turns[inside], joint[inside], side[inside])
 
 
-def _events(segments: Segments, places: Places, middle: Array, half: Array, around: NDArray[np.bool_]) -> Events:
+def _events(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_]) -> Events:
     """All crossings of limits: a joint that goes round meets the same ones a turn farther on."""
+    segments, places = loops.segments, loops.places
     low, high = segments.bounds
     origin = middle + np.where(around, TURN * np.round((segments.q0 - middle) / TURN), 0.0)
-    levels = [(LOWER, -half), (UPPER, half)]
     beyond = np.where(around, TURN - half, np.inf)
-    levels += [(LOWER, beyond), (UPPER, -beyond)]
-    found = []
-    for limit, offset in levels:
-        s, j = np.nonzero((low <= origin + offset) & (high >= origin + offset))
-        found.append((s, j, np.full(len(s), limit), origin[s, j] + offset[j]))
-    s, j, side, level = (np.concatenate(column) for column in zip(*found, strict=True))
-    which, u = crossings(segments.coefficients[:, s, j], level)
-    s, j, side = s[which], j[which], side[which]
+    offset = np.stack([-half, half, beyond, -beyond])
+    level = origin[:, None] + offset
+    s, i, j = np.nonzero((low[:, None] <= level) & (high[:, None] >= level))
+    which, u = crossings(segments.coefficients[:, s, j], level[s, i, j], segments.q1[s, j])
+    s, j, side = s[which], j[which], SIDES[i[which]]
     curve, place = places.curve[s], places.begin[s] + u * segments.length[s]
     order = np.lexsort([place, curve])
     return Events(curve[order], place[order], j[order], side[order])
-
-
-class Places:
-    """Places along closed curves, as lengths from their first points [rad, or m]."""
-
-    def __init__(self, loops: Loops) -> None:
-        self._loops, lengths = loops, loops.segments.length
-        self._sum = np.concatenate([[0.0], np.cumsum(lengths)])
-        self._start = self._sum[loops.first]
-        self.curve = np.repeat(np.arange(len(loops.winding)), np.diff(loops.first))
-        self.begin = self._sum[:-1] - self._start[self.curve]
-        self.length = np.diff(self._start)
-        self.winding = loops.winding
-
-    def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
-        """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
-        loops, rounds = self._loops, np.floor(place / self.length[curve])
-        total = self._start[curve] + place - rounds * self.length[curve]
-        segment = np.searchsorted(self._sum, total, side="right") - 1
-        segment = np.clip(segment, loops.first[curve], loops.first[curve + 1] - 1)
-        u = (total - self._sum[segment]) / loops.segments.length[segment]
-        q, tangent = loops.segments.at(segment, u)
-        return q + rounds[:, None] * loops.winding[curve], tangent

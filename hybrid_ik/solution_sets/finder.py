@@ -28,7 +28,7 @@ class SetFinder:
     def __init__(self, chain: Chain, config: LMConfig) -> None:
         self.chain, self.config = chain, config
         self.follower = CurveFollower(chain, orientation=config.orientation_weight > 0)
-        self.dimension = max(0, chain.dof - (6 if config.orientation_weight > 0 else 3))
+        self.dimension = max(0, chain.dof - self.follower.n_rows)
         self.tolerance = config.position_tolerance, config.orientation_tolerance
 
     def find(self, pose: Pose, spacing: float, miss: float, most_points: int) -> SolutionSet:
@@ -38,7 +38,7 @@ class SetFinder:
             found = find_branches(self.follower, target, miss, self.tolerance)
         elif self.dimension == 1:
             loops = self.follower.loops(target, miss)
-            pieces = curve_pieces(self.follower, target, loops, spacing, self.tolerance)
+            pieces = curve_pieces(self.follower, target, loops.chosen(loops.within), spacing, self.tolerance)
             found = pieces, loops.missing, loops.n_starts
         else:
             found = find_cover(self.chain, self.config, pose, spacing, miss, most_points)

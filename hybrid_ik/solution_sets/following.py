@@ -8,8 +8,6 @@ so short pieces, which hardly any start would lead to, are found with the curve 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +20,7 @@ from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.hermite import Segments
+from hybrid_ik.solution_sets.loops import Loops, may_be_within
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -39,7 +38,7 @@ DAMPING, MOST_STEPS = 0.1, 25
 MOST_POINTS = 2048  # of one curve
 
 FIRST_STARTS, MOST_STARTS = 32, 1024
-FOLLOWED_FIRST = 12  # starts that are followed before the others are looked for on what they led to
+FOLLOWED_AT_ONCE = 12  # starts that are followed before the others are looked for on what they led to
 
 
 class Settled(NamedTuple):
@@ -65,39 +64,6 @@ class Ways(NamedTuple):
     limit: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class Loops:
-    """Closed curves, or points of arms without a spare joint, and how they were found."""
-
-    segments: Segments
-    first: Indices
-    """Number of the first segment of each curve, and at the end how many there are: `(k + 1,)`."""
-    winding: Array
-    """By how much joints that go round are farther on at the end of each curve, `(k, dof)` [rad]."""
-    hits: NDArray[np.int64]
-    """How many starts led to each, `(k,)`."""
-    n_starts: int
-    """Starts tried."""
-
-    @property
-    def missing(self) -> float:
-        """See `missing_chance`."""
-        return missing_chance(self.hits)
-
-
-def missing_chance(hits: NDArray[np.int64]) -> float:
-    """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
-
-    The larger of two estimates. Good's and Turing's (Good, 1953): the share of starts that led to what no other one led
-    to is the chance that the next one leads to something new. Where each thing was hit more than once it says nothing;
-    then the chance counts with which all starts would have missed a thing as rare as the rarest of these.
-    """
-    n = int(hits.sum())
-    if n == 0:
-        return 1.0
-    return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
-
-
 class CurveFollower:
     """Finds and follows the curves of poses of one arm.
 
@@ -114,7 +80,14 @@ class CurveFollower:
         self._period = np.where(around, [[2 * np.pi], [0.5 / np.pi]], 0.0)
         self._scale, self._orientation = scale, orientation
         self._steps = self.step_options(FIRST, LONGEST)
+        self._any_way = np.tile(1.0 / np.arange(1.0, chain.dof + 1.0), (FOLLOWED_AT_ONCE, 1))
+        self._nowhere = np.tile([[-np.inf], [np.inf]], chain.dof)
         self._starts = UniformSampler(chain)
+
+    @property
+    def n_rows(self) -> int:
+        """Numbers that a pose fixes: 6, or 3 without the orientation."""
+        return 6 if self._orientation else 3
 
     def step_options(self, first: float, longest: float, paired: bool = False) -> Array:
         """Options of `follow`, for steps of these lengths [rad, or m]."""
@@ -184,29 +157,19 @@ class CurveFollower:
 
     def loops(self, target: Array, miss: float) -> Loops:
         """The closed curves of one target `(1, 12)`, until the chance that one is missing is at most `miss`."""
-        found, n, tried = _Found(self.chain.dof, self.find), FIRST_STARTS, 0
+        found, n, tried = _Found(self), FIRST_STARTS, 0
         while True:
             settled = self.settle(target, self._starts.table(n)[tried:])
-            lost = found.count(settled.q[settled.success])
-            for some in (lost[:FOLLOWED_FIRST], lost[FOLLOWED_FIRST:]):
-                lost = found.count(some)
-                if len(lost):
-                    self._add(target, lost, found)
-                    found.count(lost)
+            unknown = found.count(settled.q[settled.success])
+            while len(unknown):
+                some, unknown = unknown[:FOLLOWED_AT_ONCE], unknown[FOLLOWED_AT_ONCE:]
+                found.add(self.follow(target, some, self._any_way[: len(some)], self._nowhere, self._steps))
+                found.count(some)
+                unknown = found.count(unknown)
             loops, tried = found.loops(n), n
             if loops.missing <= miss or n >= MOST_STARTS:
                 return loops
             n *= 2
-
-    def _add(self, target: Array, starts: Array, found: _Found) -> None:
-        """Follows the curves through some starts, and keeps those that have closed and are new."""
-        any_way = np.tile(1.0 / np.arange(1.0, self.chain.dof + 1.0), (len(starts), 1))
-        nowhere = np.tile([[-np.inf], [np.inf]], self.chain.dof)
-        ways = self.follow(target, starts, any_way, nowhere, self._steps)
-        for row in np.flatnonzero(ways.verdict == CLOSED):
-            if not found.has(starts[row]):
-                n = ways.n_points[row]
-                found.add(ways.points[row, :n], ways.tangents[row, :n], ways.winding[row])
 
     def follow(self, target: Array, starts: Array, border: Array, limits: Array, steps: Array) -> Ways:
         """See `follow_loops.follow_rows`."""
@@ -236,38 +199,52 @@ class CurveFollower:
 class _Found:
     """Closed curves, as they are found."""
 
-    def __init__(self, dof: int, find: Callable[[Array, Segments], NDArray[np.int32]]) -> None:
-        none = np.empty((0, dof))
-        self.segments, self._owner, self._find = Segments(none, none, none, none), np.empty(0, np.intp), find
-        self._winding: list[Array] = []
-        self._hits: list[int] = []
+    def __init__(self, follower: CurveFollower) -> None:
+        none = np.empty((0, follower.chain.dof))
+        self._follower, self._segments = follower, Segments(none, none, none, none)
+        self._owner, self._winding, self._hits = np.empty(0, np.intp), none, np.empty(0, np.intp)
 
-    def add(self, q: Array, tangent: Array, winding: Array) -> None:
-        """A curve of points `(n, dof)`, whose last one is a step away from the first one, `winding` farther on."""
-        new = q, np.concatenate([q[1:], q[:1] + winding]), tangent, np.concatenate([tangent[1:], tangent[:1]])
-        old = self.segments
-        parts = zip((old.q0, old.q1, old.t0, old.t1), new, strict=True)
-        self.segments = Segments(*(np.concatenate(pair) for pair in parts))
-        self._owner = np.concatenate([self._owner, np.full(len(q), len(self._winding))])
-        self._winding.append(winding)
-        self._hits.append(0)
+    def add(self, ways: Ways) -> None:
+        """Adds the curves that have closed, each once."""
+        closed = np.flatnonzero(ways.verdict == CLOSED)
+        if not len(closed):
+            return
+        k, n = len(self._winding), ways.n_points[closed]
+        parts = [
+            (ways.points[row, : n[i]], ways.tangents[row, : n[i]], ways.winding[row]) for i, row in enumerate(closed)
+        ]
+        q0, t0 = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        q1 = np.concatenate([x for q, _, winding in parts for x in (q[1:], q[:1] + winding)])
+        t1 = np.concatenate([x for _, t, _ in parts for x in (t[1:], t[:1])])
+        old, owner = self._segments, np.repeat(np.arange(k, k + len(closed)), n)
+        self._segments = Segments(*map(np.concatenate, ((old.q0, q0), (old.q1, q1), (old.t0, t0), (old.t1, t1))))
+        self._owner = np.concatenate([self._owner, owner])
+        self._winding = np.concatenate([self._winding, ways.winding[closed]])
+        self._hits = np.concatenate([self._hits, np.zeros(len(closed), np.intp)])
+        first = self._owner[self._follower.find(ways.points[closed, 0], self._segments)]
+        self._drop(np.flatnonzero(first < np.arange(k, k + len(closed))) + k)
 
-    def has(self, q: Array) -> bool:
-        """Whether joints `(dof,)` lie on a curve."""
-        return bool(len(self._owner)) and self._find(q[None], self.segments)[0] >= 0
+    def _drop(self, curves: Indices) -> None:
+        """Takes curves away that are followed twice."""
+        if len(curves):
+            kept = np.setdiff1d(np.arange(len(self._winding)), curves)
+            own = np.isin(self._owner, kept)
+            s = self._segments
+            self._segments = Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own])
+            self._owner = np.searchsorted(kept, self._owner[own])
+            self._winding, self._hits = self._winding[kept], self._hits[kept]
 
     def count(self, q: Array) -> Array:
         """Counts how many of the joints `(m, dof)` lie on each curve, and gives those that lie on none."""
         if not len(self._owner) or not len(q):
             return q
-        segment = self._find(q, self.segments)
-        for curve in self._owner[segment[segment >= 0]]:
-            self._hits[curve] += 1
+        segment = self._follower.find(q, self._segments)
+        self._hits += np.bincount(self._owner[segment[segment >= 0]], minlength=len(self._hits))
         return q[segment < 0]
 
     def loops(self, n_starts: int) -> Loops:
         """What was found."""
-        k, dof = len(self._winding), self.segments.q0.shape[1]
-        first = np.searchsorted(self._owner, np.arange(k + 1))
-        winding = np.array(self._winding).reshape(k, dof)
-        return Loops(self.segments, first, winding, np.array(self._hits, int), n_starts)
+        first = np.searchsorted(self._owner, np.arange(len(self._winding) + 1))
+        within = np.zeros(len(self._winding), bool)
+        within[self._owner[may_be_within(self._segments, self._follower.chain)]] = True
+        return Loops(self._segments, first, self._winding, self._hits, within, n_starts)

@@ -69,12 +69,13 @@ def _velocity(chord: Array, t0: Array, t1: Array, length: Array, u: Array) -> Ar
     return a + u * (2.0 * (3.0 * chord - 2.0 * a - b) + 3.0 * u * (a + b - 2.0 * chord))
 
 
-def crossings(coefficients: Array, level: Array) -> tuple[Indices, Array]:
+def crossings(coefficients: Array, level: Array, end: Array | None = None) -> tuple[Indices, Array]:
     """Where cubic polynomials of u in [0, 1] cross a level.
 
     Args:
         coefficients: `(4, m)`, of the powers of u.
         level: `(m,)`.
+        end: the values at u = 1, if they are known without rounding: polynomials that join there are crossed once.
 
     Returns:
         Which polynomials cross, once for each crossing, and u there.
@@ -83,17 +84,20 @@ def crossings(coefficients: Array, level: Array) -> tuple[Indices, Array]:
     c[0] -= level
     ends = np.stack([np.zeros(c.shape[1]), *_turning_points(c), np.ones(c.shape[1])])
     value = c[0] + ends * (c[1] + ends * (c[2] + ends * c[3]))
+    if end is not None:
+        value = np.where(ends == 1.0, end - level, value)
     part, which = np.nonzero(np.signbit(value[:-1]) != np.signbit(value[1:]))
-    low, high, rising = ends[part, which], ends[part + 1, which], value[part + 1, which] > value[part, which]
-    c, u = c[:, which], 0.5 * (low + high)
+    low, high, f_low, f_high = ends[part, which], ends[part + 1, which], value[part, which], value[part + 1, which]
+    c, u, rising = c[:, which], 0.5 * (low + high), f_high > f_low
     for _ in range(NEWTON):
         f = c[0] + u * (c[1] + u * (c[2] + u * c[3]))
         slope = c[1] + u * (2.0 * c[2] + 3.0 * u * c[3])
         above = (f > 0.0) == rising
         low, high = np.where(above, low, u), np.where(above, u, high)
+        f_low, f_high = np.where(above, f_low, f), np.where(above, f, f_high)
         with np.errstate(divide="ignore", invalid="ignore"):
-            new = u - f / slope
-        u = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+            new, secant = u - f / slope, low + (high - low) * (f_low / (f_low - f_high))
+        u = np.where((new >= low) & (new <= high), new, secant)
     return which, u
 
 

@@ -143,6 +143,24 @@ class SolutionSet(Sequence[Piece]):
         u = 1.0 - (ends[segment] - place) / self._segments.length[segment]
         return self._settled(segment, u)
 
+    def along(self, point: NDArray[np.intp], offset: Array) -> Array:
+        """Answers `(m, k, dof)` beside rows `point` `(m,)` of `q`, along their curves; verified.
+
+        Args:
+            point: rows of `q` that lie on curves.
+            offset: `(m, k)`, in numbers of points: 0.5 is half the way to the next. Arcs end; closed curves go on.
+        """
+        count = np.array([len(piece) for piece in self.pieces])
+        parts = np.array([len(piece.segments.q0) for piece in self.pieces])
+        own = self.piece[point]
+        place = (point - (np.cumsum(count) - count)[own])[:, None] + offset
+        n_parts, round_ = parts[own][:, None], (parts == count)[own][:, None]
+        place = np.where(round_, np.mod(place, n_parts), np.clip(place, 0.0, n_parts))
+        part = np.minimum(place.astype(int), n_parts - 1)
+        first = (np.cumsum(parts) - parts)[own][:, None]
+        found = self._settled((first + part).ravel(), (place - part).ravel())
+        return found.reshape(*offset.shape, -1)
+
     def nearest(self, q: ArrayLike) -> Array:
         """The answers nearest to joints `(dof,)` or `(m, dof)`, anywhere on the curves; verified.
 
@@ -197,7 +215,7 @@ class SolutionSet(Sequence[Piece]):
     def _segments(self) -> Segments:
         """All segments of all curves."""
         none = np.empty((0, self._chain.dof))
-        parts = [Segments(none, none, none, none), *(piece.segments for piece in self.pieces if piece.length > 0)]
+        parts = [Segments(none, none, none, none), *(piece.segments for piece in self.pieces)]
         return Segments(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("q0", "q1", "t0", "t1")))
 
     def _nearest(self, q: Array) -> Array:

@@ -16,6 +16,7 @@ from hybrid_ik.solution_sets.hermite import Segments
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
+EACH = 6  # of so many points in a row one is carried on
 ROUNDS = 4  # in which pieces are followed that no point in the middle of another one led to
 
 
@@ -55,11 +56,21 @@ class CurveLayers:
         Ahead means a step as long as the last one, `motion`, farther on: so the way goes straight through places where
         curves cross, or all but do.
         """
-        piece = np.repeat(points.piece, 2)
-        q = np.stack([points.q, points.q + motion], 1).reshape(-1, motion.shape[1])
-        settled = self._follower.settle_within(target, q, np.repeat(points.tangent, 2, 0), (EXACT, EXACT))
+        some = self._some(points.piece)
+        q, motion = points.q[some], motion[some]
+        rows = np.stack([q, q + motion], 1).reshape(-1, q.shape[1])
+        settled = self._follower.settle_within(target, rows, np.repeat(points.tangent[some], 2, 0), (EXACT, EXACT))
         good = settled.success
-        return Points(settled.q[good], settled.tangent[good], piece[good])
+        return Points(settled.q[good], settled.tangent[good], np.repeat(points.piece[some], 2)[good])
+
+    def _some(self, piece: Indices) -> Indices:
+        """Some points of each piece, both ends among them: enough to see it again if it is cut into several."""
+        first = np.flatnonzero(np.diff(piece, prepend=-1))
+        last = np.append(first[1:], len(piece)) - 1
+        own = np.arange(len(piece))
+        kept = (own - np.repeat(first, last - first + 1)) % EACH == EACH // 2
+        kept[first] = kept[last] = True
+        return np.flatnonzero(kept)
 
     def around(self, points: Points, target: Array) -> Points:
         """The whole pieces that some points of them lie on."""
@@ -73,8 +84,10 @@ class CurveLayers:
             for arc in self._follow(q[middle], tangent[middle], target):
                 if self._is_new(arc[0], found):
                     found.append(arc)
-            lost = (self._follower.find(q, _segments(found)) < 0) & self._inside_of_ends(q, found)
-            lost[middle] = False
+            unknown = self._follower.find(q, _segments(found)) < 0
+            unknown[middle] = False
+            lost = np.flatnonzero(unknown)
+            lost = lost[self._inside_of_ends(q[lost], found)]
             q, tangent, piece = q[lost], tangent[lost], piece[lost]
         return self._points([self._thinned(*arc) for arc in found])
 
@@ -123,9 +136,10 @@ class CurveLayers:
 
     def _thinned(self, q: Array, tangent: Array) -> tuple[Array, Array]:
         """Fewer points, where there are many because curves come near to each other; both ends stay."""
-        if len(q) < 3:
+        d = q[1:] - q[:-1]
+        place = np.concatenate([[0.0], np.cumsum(np.sqrt(np.einsum("ij,ij->i", d, d)))])
+        if len(q) < 2.0 * place[-1] / self.spacing + 3.0:
             return q, tangent
-        place = np.concatenate([[0.0], np.cumsum(np.sqrt(np.einsum("ij,ij->i", d := np.diff(q, axis=0), d)))])
         number = np.floor(place / (0.99 * self.spacing))
         kept = np.diff(number, prepend=-1.0) > 0
         kept[-1] = True

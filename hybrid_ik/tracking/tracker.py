@@ -20,7 +20,7 @@ from hybrid_ik.tracking.smoothing import Smoother
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn [rad].
+# Layers are made for waypoints between which the tip moves by so much: its way in halves of the reach, and its turn.
 STRIDE = 0.15
 # Distances [rad, or m] between neighbouring points of a layer are a third of a step, within these.
 SPACINGS = 0.02, 0.12
@@ -68,7 +68,7 @@ class Tracker:
         kind = (PointLayers, CurveLayers, CloudLayers)[min(finder.dimension, 2)]
         self._layers = kind(finder, float(np.clip(max_step / 3.0, *SPACINGS)))
         half = 0.5 * (self._chain.upper - self._chain.lower)
-        self._middle = np.where(np.isfinite(half), 0.5 * (self._chain.lower + self._chain.upper), 0.0)
+        self._middle = np.where(np.isfinite(half), 0.5 * (self._chain.sample_lower + self._chain.sample_upper), 0.0)
         self._stiffness = limit_weight / half**2  # 0 where there is no limit
         self._smoother = Smoother(finder, self._middle, self._stiffness, max_step)
 

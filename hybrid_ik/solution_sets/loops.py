@@ -1,0 +1,99 @@
+"""Closed curves of joints that meet one pose, limits aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.chain import Chain
+from hybrid_ik.solution_sets.hermite import Segments
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+TURN = 2.0 * np.pi
+
+
+@dataclass(frozen=True)
+class Loops:
+    """Closed curves, or points of arms without a spare joint, and how they were found."""
+
+    segments: Segments
+    first: Indices
+    """Number of the first segment of each curve, and at the end how many there are: `(k + 1,)`."""
+    winding: Array
+    """By how much joints that go round are farther on at the end of each curve, `(k, dof)` [rad]."""
+    hits: NDArray[np.int64]
+    """How many starts led to each, `(k,)`."""
+    within: Mask
+    """Which of them may have a part within the limits `(k,)`."""
+    n_starts: int
+    """Starts tried."""
+
+    @cached_property
+    def places(self) -> Places:
+        """Places along the curves."""
+        return Places(self)
+
+    @property
+    def missing(self) -> float:
+        """See `missing_chance`; what is found beyond the limits counts only where there is nothing else."""
+        return missing_chance(self.hits[self.within] if self.within.any() else self.hits)
+
+    def chosen(self, which: Mask) -> Loops:
+        """Some of the curves."""
+        own = np.repeat(which, np.diff(self.first))
+        s, first = self.segments, np.concatenate([[0], np.cumsum(np.diff(self.first)[which])])
+        segments = Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own])
+        return Loops(segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts)
+
+
+def missing_chance(hits: NDArray[np.int64]) -> float:
+    """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
+
+    The larger of two estimates. Good's and Turing's (Good, 1953): the share of starts that led to what no other one led
+    to is the chance that the next one leads to something new. Where each thing was hit more than once it says nothing;
+    then the chance counts with which all starts would have missed a thing as rare as the rarest of these.
+    """
+    n = int(hits.sum())
+    if n == 0:
+        return 1.0
+    return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
+
+
+class Places:
+    """Places along closed curves, as lengths from their first points [rad, or m]."""
+
+    def __init__(self, loops: Loops) -> None:
+        self._loops, lengths = loops, loops.segments.length
+        self._sum = np.concatenate([[0.0], np.cumsum(lengths)])
+        self._start = self._sum[loops.first]
+        self.curve = np.repeat(np.arange(len(loops.winding)), np.diff(loops.first))
+        self.begin = self._sum[:-1] - self._start[self.curve]
+        self.length = np.diff(self._start)
+        self.winding = loops.winding
+
+    def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
+        """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
+        loops, rounds = self._loops, np.floor(place / self.length[curve])
+        total = self._start[curve] + place - rounds * self.length[curve]
+        segment = np.searchsorted(self._sum, total, side="right") - 1
+        segment = np.clip(segment, loops.first[curve], loops.first[curve + 1] - 1)
+        u = (total - self._sum[segment]) / loops.segments.length[segment]
+        q, tangent = loops.segments.at(segment, u)
+        return q + rounds[:, None] * loops.winding[curve], tangent
+
+
+def may_be_within(segments: Segments, chain: Chain) -> Indices:
+    """Segments that come near enough to the limits to have a part within them, whole turns aside."""
+    middle, half = 0.5 * (segments.q0 + segments.q1), 0.5 * (chain.upper - chain.lower)
+    d = middle - 0.5 * (chain.sample_lower + chain.sample_upper)
+    d = np.where((np.array(chain.kinds) == "hinge"), d - TURN * np.round(d / TURN), d)
+    chord = segments.q1 - segments.q0
+    reach = 0.6 * np.sqrt(np.einsum("ij,ij->i", chord, chord))
+    with np.errstate(invalid="ignore"):
+        return np.flatnonzero(((np.abs(d) <= half + reach[:, None]) | np.isinf(half)).all(1))
