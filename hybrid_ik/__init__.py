@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid_ik.chain import Chain
+    from hybrid_ik.diagnosis.diagnosis import Diagnosis, Verdict
+    from hybrid_ik.diagnosis.limits import LimitInTheWay
+    from hybrid_ik.diagnosis.singularity import LostMotion
     from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError, RobotError, RobotNotAvailableError
     from hybrid_ik.pose import Pose, pose_error
     from hybrid_ik.refiners.base import LMConfig, Refiner
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from hybrid_ik.result import IKResult, Status
     from hybrid_ik.robot import Robot
     from hybrid_ik.samplers.base import Sampler
+    from hybrid_ik.samplers.device_network import DeviceSampler
     from hybrid_ik.samplers.lookup import LookupSampler
     from hybrid_ik.samplers.meanflow import MeanFlowSampler
     from hybrid_ik.samplers.uniform import UniformSampler
@@ -32,6 +36,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Chain": "chain",
     "CheckpointError": "errors",
+    "DeviceSampler": "samplers.device_network",
+    "Diagnosis": "diagnosis.diagnosis",
     "HybridIKError": "errors",
     "GpuRefiner": "refiners.gpu",
     "HybridSolver": "solver",
@@ -40,7 +46,9 @@ _HOME = {
     "LMConfig": "refiners.base",
     "LaneRefiner": "refiners.lanes",
     "Limit": "solution_sets.solution_set",
+    "LimitInTheWay": "diagnosis.limits",
     "LookupSampler": "samplers.lookup",
+    "LostMotion": "diagnosis.singularity",
     "MeanFlowSampler": "samplers.meanflow",
     "MujocoRefiner": "refiners.mujoco",
     "Piece": "solution_sets.solution_set",
@@ -54,6 +62,7 @@ _HOME = {
     "Status": "result",
     "TensorPose": "tensor_pose",
     "UniformSampler": "samplers.uniform",
+    "Verdict": "diagnosis.diagnosis",
     "check_jacobian": "refiners.mujoco",
     "pose_error": "pose",
 }
@@ -61,6 +70,8 @@ _HOME = {
 __all__ = [
     "Chain",
     "CheckpointError",
+    "DeviceSampler",
+    "Diagnosis",
     "GpuRefiner",
     "HybridIKError",
     "HybridSolver",
@@ -69,7 +80,9 @@ __all__ = [
     "LMConfig",
     "LaneRefiner",
     "Limit",
+    "LimitInTheWay",
     "LookupSampler",
+    "LostMotion",
     "MeanFlowSampler",
     "MujocoRefiner",
     "Piece",
@@ -83,6 +96,7 @@ __all__ = [
     "Status",
     "TensorPose",
     "UniformSampler",
+    "Verdict",
     "check_jacobian",
     "pose_error",
 ]

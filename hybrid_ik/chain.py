@@ -102,6 +102,12 @@ class Chain:
         slides = sum(s for kind, s in zip(self.kinds, stroke, strict=True) if kind == "slide")
         return float(np.linalg.norm(self.T_link[:, :3, 3], axis=-1).sum() + slides)
 
+    @cached_property
+    def span(self) -> float:
+        """A bound [m] on how far the tip can be from the first joint; infinite where a slide has no limits."""
+        endless = np.isinf(self.upper - self.lower) & (np.array(self.kinds) == "slide")
+        return float("inf") if endless.any() else self.reach + float(np.linalg.norm(self.T_last_tip[:3, 3]))
+
     def first_last(self, T_base_tip: Pose) -> tuple[Array, Array]:
         """Tip poses as poses of the last joint frame in the first: mount and tool taken off.
 
@@ -116,6 +122,12 @@ class Chain:
         position += np.einsum("...ij,j->...i", R_first_tip, T_tip_last[:3, 3]) + T_first_base[:3, 3]
         R_first_last: Array = R_first_tip @ R_tip_last
         return position, R_first_last
+
+    @cached_property
+    def periods(self) -> Array:
+        """(dof,): 2 pi for hinges that go round without end, 0 for all other joints."""
+        endless = np.isinf(self.lower) & np.isinf(self.upper) & (np.array(self.kinds) == "hinge")
+        return np.where(endless, 2 * np.pi, 0.0)
 
     @cached_property
     def _without_mount_and_tool(self) -> tuple[NDArray[Any], NDArray[Any]]:

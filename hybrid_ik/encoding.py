@@ -127,18 +127,28 @@ class Encoder:
         """
         lower, upper = self.chain.lower[self.proposed], self.chain.upper[self.proposed]
         inner = xp.clip(proposed, *(xp.asarray(limits, dtype=proposed.dtype) for limits in (lower, upper)))
-        if self.encoding != "invariant":
-            return inner
+        return inner if self.encoding != "invariant" else self.add_outer(inner, position, rotation, forward, xp)[0]
+
+    def add_outer(
+        self, inner: Any, position: Any, rotation: Any, forward: ForwardKinematics, xp: ModuleType = np
+    ) -> tuple[Any, Any]:
+        """The part of `complete` for proposals of the "invariant" encoding that are inside their limits.
+
+        Returns:
+            All joints `(m, n, dof)`, and whether the outer ones needed not be moved onto a limit, `(m, n)`.
+        """
         zero = xp.zeros_like(inner[..., :1])
         joints = [zero, inner, zero] if self._last_turns else [zero, inner]
         p, R = forward(xp.concat(joints, -1).reshape(-1, self.chain.dof))
         p, R = p.reshape(*inner.shape[:-1], 3), R.reshape(*inner.shape[:-1], 3, 3)
-        joints[0] = self._first_joint(p, R, position[:, None], rotation[:, None], xp)[..., None]
+        first, inside = self._first_joint(p, R, position[:, None], rotation[:, None], xp)
+        joints[0] = first[..., None]
         if self._last_turns:
-            joints[2] = self._last_joint(joints[0], R, rotation[:, None], xp)[..., None]
-        return xp.concat(joints, -1)
+            last, within = self._last_joint(joints[0], R, rotation[:, None], xp)
+            joints[2], inside = last[..., None], inside & within
+        return xp.concat(joints, -1), inside
 
-    def _first_joint(self, p: Any, R: Any, p_target: Any, R_target: Any, xp: ModuleType) -> Any:
+    def _first_joint(self, p: Any, R: Any, p_target: Any, R_target: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The joint q_1, `(m, n)`, for which Z(q_1) brings the pose (p, R) of q_1 = 0 nearest to the target.
 
         That is the angle from the horizontal parts of its vectors to those of the target's, summed with weights.
@@ -151,7 +161,7 @@ class Encoder:
             cosine, sine = cosine + ORIENTATION_WEIGHT**2 * c, sine + ORIENTATION_WEIGHT**2 * s
         return self._into_limits(0, xp.atan2(sine, cosine), xp)
 
-    def _last_joint(self, first: Any, R: Any, R_target: Any, xp: ModuleType) -> Any:
+    def _last_joint(self, first: Any, R: Any, R_target: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The angle q_n for which Z(q_1) R Z(q_n) is nearest to the target, `(m, n)`, from q_1 `(m, n, 1)`.
 
         That is the angle from the rows of the target to those of Z(q_1) R, summed.
@@ -164,13 +174,13 @@ class Encoder:
         angle = xp.atan2(sum(sine for _, sine in overlaps), sum(cosine for cosine, _ in overlaps))
         return self._into_limits(-1, angle, xp)
 
-    def _into_limits(self, joint: int, q: Any, xp: ModuleType) -> Any:
-        """q, by whole turns if it is an angle, inside the joint's limits or on the nearer one of them."""
+    def _into_limits(self, joint: int, q: Any, xp: ModuleType) -> tuple[Any, Any]:
+        """q, by whole turns if an angle, inside the joint's limits or on the nearer one; and whether it is inside."""
         lower, upper = float(self.chain.sample_lower[joint]), float(self.chain.sample_upper[joint])
         if self.chain.kinds[joint] == "hinge":
             middle = 0.5 * (lower + upper)
             q = middle + (q - middle + np.pi) % (2.0 * np.pi) - np.pi
-        return xp.clip(q, lower, upper)
+        return xp.clip(q, lower, upper), (q >= lower) & (q <= upper)
 
 
 def _overlap(a: Any, b: Any) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ class Status(IntEnum):
     INVALID_INPUT = 3
     NOT_FOUND = 4
     BEYOND_REACH = 5
+    TOO_FAR = 6
 
     @property
     def message(self) -> str:
@@ -32,6 +33,7 @@ _MESSAGES = {
     Status.STALLED: "No step improves the pose any more: a local minimum, or a target beyond reach or limits.",
     Status.INVALID_INPUT: "The target or the start was not a pose or not a number; this row was not solved.",
     Status.BEYOND_REACH: "The target is farther away than all links together are long; the nearest joints are given.",
+    Status.TOO_FAR: "The nearest answer is farther away than the largest step; these joints lie on the way to it.",
     Status.NOT_FOUND: "Fewer distinct answers were found than asked for; allow more seeds or a smaller distance.",
 }
 

@@ -77,6 +77,10 @@ class TensorPose:
         """The batch shape: `()` for one pose."""
         return tuple(self.valid.shape)
 
+    def __getitem__(self, index: Any) -> TensorPose:
+        """Rows, as with an array."""
+        return TensorPose(self.position[index], self.quaternion[index], self.valid[index])
+
     def reshape(self, *shape: int) -> TensorPose:
         """The same poses under another batch shape."""
         return TensorPose(

@@ -18,7 +18,7 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels import gpu
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners import gpu as refiners
-from hybrid_ik.refiners import lanes
+from hybrid_ik.refiners import gpu_rows, lanes
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.gpu import GpuRefiner
 from hybrid_ik.refiners.lanes import LaneRefiner
@@ -125,17 +125,66 @@ def test_twins_with_a_posture(panda, mode):
     assert_allclose(found.q, expected.q, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("at_once", [None, 34], ids=["all starts at once", "in rounds"])
-def test_a_search_takes_the_first_start_that_converges(panda, monkeypatch, at_once):
-    """17 rows: 34 lanes take two starts of each at a time, and then the one that is left."""
-    if at_once:
-        monkeypatch.setattr(refiners, "LANES_AT_ONCE", at_once)
+@pytest.mark.parametrize(
+    ("at_once", "rounds"), [(33792, 12), (34, 12), (34, 2), (1, 1)], ids=["at once", "in rounds", "in two", "in one"]
+)
+def test_a_search_takes_the_first_start_that_converges(panda, monkeypatch, at_once, rounds):
+    """17 rows: 34 lanes take two starts of each at a time, and then the one that is left, or all the others."""
+    monkeypatch.setattr(gpu_rows, "LANES_AT_ONCE", at_once)
+    monkeypatch.setattr(refiners, "ROUNDS", rounds)
     target, q0 = _target(panda, 17), _starts(panda, 17, 5)
     expected = LaneRefiner(panda.chain, single_first=False).search(target, q0)
     found = _refiner(panda, single_first=False).search(target, q0)
     assert expected.success.mean() > 0.9
     assert_array_equal(found.status, expected.status)
     assert_allclose(found.q, expected.q, rtol=0, atol=1e-6)
+
+
+def test_open_rows_share_the_lanes():
+    """A million rows: one start for each of them, then more for each that is left, and in the end all."""
+    lanes, n_starts = gpu_rows.LANES_AT_ONCE, 256
+    rounds = _problem_of(1_000_000, n_starts).rounds(refiners.ROUNDS)
+    assert len(rounds) == refiners.ROUNDS and [here.last for here in rounds] == [0] * 11 + [1]
+    tried, n_open = 0, 1_000_000
+    for here in rounds:
+        tried += min(here.n_starts - tried, here.most, max(1, here.capacity // n_open))
+        n_open = max(1, n_open // 3)
+    assert tried == n_starts
+    assert [here.most for here in _problem_of(1, n_starts).rounds(12)] == [16, 256]
+    assert len(_problem_of(lanes // 3, 6).rounds(12)) == 2
+    assert len(_problem_of(0, 6).rounds(12)) == 1
+
+
+def _problem_of(n_rows, n_starts):
+    return gpu_rows.Problem(*(torch.empty(0),) * 5, 1, n_rows, n_starts, 0)
+
+
+@pytest.mark.parametrize("missed", [[np.nan, 3.0, 2.0, np.nan], [np.nan, np.nan, np.inf, 1.0]], ids=str)
+def test_a_search_without_a_number_neither_wins_nor_blocks(panda, missed):
+    refiner, problem = _refiner(panda), _problem_of(1, 4)._replace(hopeful=torch.ones(1, dtype=torch.bool))
+    q, errors = (torch.arange(4.0, device=DEVICE).double()[:, None].repeat(1, n) for n in (7, 2))
+    errors[:, 0] = torch.tensor(missed)
+    info = torch.tensor([[9, Status.STALLED, 0]] * 4, dtype=torch.int32, device=DEVICE)
+    best, left = refiner._no_answers(1), refiner._lists(1, 1)[0]
+    everything = refiner._all_rows(1)
+    problem = problem._replace(hopeful=problem.hopeful.to(DEVICE))
+    for some in (slice(0, 1), slice(1, 4)):  # one, and then the others against its record
+        found = gpu_rows.Found(q[some].contiguous(), errors[some].contiguous(), info[some].contiguous())
+        n = len(found.q)
+        refiner._choose(problem, refiner._options, everything, found, best, left, gpu_rows.Round(n, n, n, 0))
+    assert best.q[0, 0] == np.nanargmin(missed)
+    assert best.info[0, 1] == Status.STALLED and left.state[0] == 2
+
+
+def test_rows_out_of_reach_are_not_tried(panda, monkeypatch):
+    monkeypatch.setattr(lanes, "PATIENCE", 2)
+    target, q0 = _target(panda, 3), _starts(panda, 3, 4)
+    refiner = _refiner(panda, LMConfig(max_iterations=8))
+    found = refiner.search(target, q0, out_of_reach=torch.tensor([False, True, False], device=DEVICE))
+    expected = refiner.search(target, q0)
+    assert np.isnan(found.q[1]).all() and not found.success[1] and found.iterations[1] == 0
+    assert_array_equal(found.q[[0, 2]], expected.q[[0, 2]])
+    assert np.isfinite(refiner.closest(target, found, q0).q).all()
 
 
 def test_all_targets_may_share_their_starts(panda):

@@ -78,8 +78,10 @@ def test_an_unreachable_pose_ends_with_1_and_shows_the_closest_joints(capsys):
     assert main(["solve", *FAR, "-n", "4"]) == 1
     out = capsys.readouterr().out
     assert "no answer; these joints come closest" in out
+    assert "Not reachable: 4." in out and "farther from the first joint than links and tool together span" in out
     solved = _solved(capsys, *FAR, "-n", "4")
     assert solved["found"] == 0 and len(solved["answers"]) == 1 and not solved["answers"][0]["success"]
+    assert solved["diagnosis"]["verdict"] == "beyond reach" and solved["diagnosis"]["text"] in out
 
 
 @pytest.mark.parametrize(

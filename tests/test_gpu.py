@@ -22,7 +22,8 @@ needs_triton = pytest.mark.skipif(
     find_spec("triton") is None, reason="no Triton: it comes with the CUDA builds of torch, or with hybrid-ik[gpu]"
 )
 
-CASES = [*"-m pytest -q -p no:cacheprovider -p no:xdist".split(), str(Path(__file__).with_name("gpu_cases.py"))]
+PYTEST = "-m pytest -q -p no:cacheprovider -p no:xdist".split()
+CASES = pytest.mark.parametrize("cases", ["gpu_cases.py", "gpu_network_cases.py", "gpu_many_cases.py"])
 
 
 def _run(*arguments, interpret):
@@ -33,16 +34,18 @@ def _run(*arguments, interpret):
 
 
 @needs_triton
-def test_the_kernels_under_the_interpreter():
-    _run(*CASES, interpret="1")
+@CASES
+def test_the_kernels_under_the_interpreter(cases):
+    _run(*PYTEST, str(Path(__file__).with_name(cases)), interpret="1")
 
 
 @needs_triton
 @pytest.mark.gpu
-def test_the_kernels_on_a_gpu():
+@CASES
+def test_the_kernels_on_a_gpu(cases):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    _run(*CASES, interpret="0")
+    _run(*PYTEST, str(Path(__file__).with_name(cases)), interpret="0")
 
 
 COMPILE = """
@@ -50,15 +53,16 @@ from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from hybrid_ik.kernels.gpu import load_kernels
+from hybrid_ik.kernels.gpu_loops import NUMBERS
 from hybrid_ik.robot import Robot
 
-INTEGERS = "rows", "n_open", "info", "best_info", "open_rows", "n_left"
-NUMBERS = "first", "count", "group", "row_stride"
+INTEGERS = "rows", "state", "info", "best_info", "open_rows", "next_state", "picks"
 FIXED = {"SINGLE_FIRST": True, "BLOCK": 32, "DOF": 7}
 
-def code(kernel):
+def code(kernel, **constants):
+    FIXED.update(constants)
     types = {name: "*fp64" for name in kernel.arg_names}
-    given = {"valid": "*i8", **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(NUMBERS, "i32"),
+    given = {"valid": "*i8", "hopeful": "*i8", **dict.fromkeys(INTEGERS, "*i32"), **dict.fromkeys(NUMBERS, "i32"),
              **dict.fromkeys(FIXED, "constexpr")}
     types = {name: given.get(name, kind) for name, kind in types.items()}
     source = ASTSource(kernel, types, {name: value for name, value in FIXED.items() if name in types})
@@ -66,9 +70,13 @@ def code(kernel):
     return compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm
 
 kernels = load_kernels(Robot("panda").chain)
-refine, choose = code(kernels.refine), code(kernels.choose)
-assert refine["cubin"] and choose["cubin"]
-assert "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]
+assert code(kernels.choose)["cubin"] and code(kernels.forward)["cubin"]
+for by_distance in (False, True):
+    assert code(kernels.pick, BY_DISTANCE=by_distance, BLOCK=64)["cubin"]
+FIXED["BLOCK"] = 32
+for repeat in (False, True):
+    refine = code(kernels.refine, REPEAT=repeat)
+    assert refine["cubin"] and "rsqrt.approx" in refine["ptx"] and "bar.sync" not in refine["ptx"]
 """
 
 
@@ -87,10 +95,15 @@ def test_without_triton_the_remedy_is_named(panda, monkeypatch):
 def test_the_benchmark_runs_or_says_what_it_lacks(tmp_path):
     benchmark = str(Path(__file__).parents[1] / "benchmarks" / "gpu.py")
     out = tmp_path / "gpu.json"
-    few = "--batches", "1", "--starts", "8", "--repeats", "1", "--json", str(out)
+    few = "--batches 1 --many 1 --answers 2 --numbers bfloat16 --network-starts 16 --starts 8 --repeats 1 --json"
+    few = [*few.split(), str(out)]
     _run(benchmark, "--device", "cpu", *few, interpret="1")
-    (row,) = json.loads(out.read_text())["rows"]
+    results = json.loads(out.read_text())
+    (row,) = results["rows"]
     assert row["said %"] == row["success %"] == 100.0
+    (row,) = results["network"]
+    assert row["numbers"] == "bfloat16" and row["converge %"] > 80 and 0 < row["median off rad"] < 0.03
+    assert all(row["answers a pose"] == 2 for row in results["many"])
     done = subprocess.run([sys.executable, benchmark, "--device", "cuda:97", *few], capture_output=True, text=True)
     assert done.returncode == 1 and "nothing to measure: device 'cuda:97' cannot run" in done.stderr
 

@@ -37,10 +37,15 @@ FLOORS = {
     "refiners": 6,
     "samplers": 6,
     "learning": 7,
+    "device_solver": 7,
+    "host_solver": 7,
     "solution_sets": 7,
-    "solver": 8,
-    "apps": 9,
-    "__init__": 10,
+    "solver_parts": 7,
+    "tracking": 8,
+    "diagnosis": 8,
+    "solver": 9,
+    "apps": 10,
+    "__init__": 11,
 }
 
 

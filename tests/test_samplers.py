@@ -202,7 +202,7 @@ def test_poses_are_encoded_as_by_the_encoder(robot, network, n):
     """The compiled twin of `inner_pose` and `Encoder.encode`, with a row that is no pose."""
     encoder = Encoder(robot.chain, "invariant")
     sampler = MeanFlowSampler.__new__(MeanFlowSampler)
-    sampler.chain, sampler._encoder = robot.chain, encoder
+    sampler.chain, sampler.encoder = robot.chain, encoder
     pose = reachable(robot, n)
     if n > 2:
         position = pose.position.copy()
@@ -223,7 +223,7 @@ def test_a_spare_takes_the_place_of_the_first_start_outside():
 def test_fewer_starts_are_outside_with_spares(panda, network):
     sampler, pose = MeanFlowSampler(network, panda.chain), reachable(panda, 50)
     with_spares = sampler.sample(pose, 64)
-    sampler._n_spares = lambda n: 0
+    sampler.n_spares = lambda n: 0
     sampler._prepared.clear()
     without = sampler.sample(pose, 64)
     share = lambda q: ((q == panda.lower) | (q == panda.upper))[..., [0, -1]].any(-1).mean()  # noqa: E731

@@ -7,7 +7,6 @@ import pytest
 
 from hybrid_ik import HybridSolver, InvalidInputError, LMConfig, Pose, Robot, Status, UniformSampler, pose_error
 from hybrid_ik.errors import CheckpointError
-from hybrid_ik.solver import _span
 
 SIX_JOINTS = """
 <mujoco><compiler angle="radian"/><worldbody><body pos="0 0 0.4">
@@ -193,11 +192,11 @@ def test_no_reachable_pose_is_beyond_reach():
     """The bound holds with the tool, a mount, and slides; an endless slide has none."""
     for model in ("panda", "panda_rail"):
         solver = HybridSolver(model, sampler="uniform")
-        assert not solver._beyond_reach(reachable(solver.robot, 2000)).any()
+        assert not solver._host._beyond_reach(reachable(solver.robot, 2000)).any()
     chain = solver.robot.chain
     slide = np.array(chain.kinds) == "slide"
-    assert slide.any() and np.isfinite(_span(chain))
-    assert _span(dataclasses.replace(chain, upper=np.where(slide, np.inf, chain.upper))) == np.inf
+    assert slide.any() and np.isfinite(chain.span)
+    assert dataclasses.replace(chain, upper=np.where(slide, np.inf, chain.upper)).span == np.inf
 
 
 def test_a_single_row_that_is_no_pose_is_marked(panda):
@@ -330,7 +329,7 @@ def test_large_batches_are_worked_on_in_chunks(monkeypatch, panda):
     for arguments in ({}, {"n_solutions": 3}, {"near": near}):
         whole = panda.solve(pose, **arguments)
         with monkeypatch.context() as patch:
-            patch.setattr("hybrid_ik.solver.STARTS_AT_ONCE", 7 * 16)
+            patch.setattr("hybrid_ik.host_solver.STARTS_AT_ONCE", 7 * 16)
             np.testing.assert_array_equal(panda.solve(pose, **arguments).q, whole.q)
 
 

@@ -19,6 +19,7 @@ from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.result import IKResult, Status
 
 if TYPE_CHECKING:
+    from hybrid_ik.diagnosis.diagnosis import Diagnosis
     from hybrid_ik.robot import Robot
     from hybrid_ik.solver import HybridSolver
 
@@ -67,10 +68,11 @@ def main(argv: Sequence[str]) -> int:
     target = Pose(options.position, options.quaternion)
     solver = _make_solver(options)
     result, first, again = timed_solve(solver, target, options)
+    diagnosis = None if result.success.any() else solver.diagnose(target)
     if options.json:
-        print(json.dumps(_as_json(solver.robot, options, target, result, again), indent=2))
+        print(json.dumps(_as_json(solver.robot, options, target, result, again, diagnosis), indent=2))
     else:
-        _print_table(solver, options, target, result, first, again)
+        _print_table(solver, options, target, result, first, again, diagnosis)
     if options.png is not None:
         draw(solver.robot, result, target, options.png)
     return 0 if result.success.any() else 1
@@ -121,7 +123,13 @@ def _make_solver(options: SolveOptions) -> HybridSolver:
 
 
 def _print_table(
-    solver: HybridSolver, options: SolveOptions, target: Pose, result: IKResult, first: float, again: float
+    solver: HybridSolver,
+    options: SolveOptions,
+    target: Pose,
+    result: IKResult,
+    first: float,
+    again: float,
+    diagnosis: Diagnosis | None,
 ) -> None:
     from hybrid_ik.apps.tables import answers_table, seconds
 
@@ -130,16 +138,24 @@ def _print_table(
     print(f"joints in degrees{', slides in mm' if 'slide' in robot.chain.kinds else ''}\n")
     print(answers_table(robot, result))
     print()
-    if found:
+    if diagnosis is None:
         asked = f" of {options.n_solutions}" if found < options.n_solutions else ""
         answers = f"{found}{asked} {'answers' if found > 1 else 'answer'}"
         print(f"{answers} in {seconds(again)} (the first time {seconds(first)})")
     else:
-        print(f"no answer; these joints come closest. {Status(int(result.status[0])).message}")
+        status = f" {Status(int(result.status[0])).message}" if diagnosis.reachable else ""  # they were not found here
+        print(f"no answer; these joints come closest.{status}\n\n{diagnosis}")
 
 
-def _as_json(robot: Robot, options: SolveOptions, target: Pose, result: IKResult, elapsed: float) -> dict[str, Any]:
-    """Plain data. Where nothing was found, `answers` holds the closest joints, with `success` false."""
+def _as_json(
+    robot: Robot,
+    options: SolveOptions,
+    target: Pose,
+    result: IKResult,
+    elapsed: float,
+    diagnosis: Diagnosis | None,
+) -> dict[str, Any]:
+    """Plain data. Where nothing was found, `answers` holds the closest joints, `success` false, `diagnosis` why."""
     rows = [result[i] for i in np.flatnonzero(np.isfinite(result.q).all(-1))]
     return {
         "robot": robot.name,
@@ -162,4 +178,5 @@ def _as_json(robot: Robot, options: SolveOptions, target: Pose, result: IKResult
             }
             for row in rows
         ],
+        "diagnosis": None if diagnosis is None else {"verdict": diagnosis.verdict.value, "text": str(diagnosis)},
     }

@@ -26,6 +26,38 @@ O_POSTURE, O_COARSE = Options.POSTURE, Options.COARSE
 
 CONSTANTS = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, int)}
 
+# Arguments that change from launch to launch; no kernels are made for special values of them.
+NUMBERS = (
+    "n",
+    "n_starts",
+    "most",
+    "capacity",
+    "last",
+    "group",
+    "row_stride",
+    "spread",
+    "place",
+    "tried",
+    "total",
+    "n_picks",
+)
+
+
+def share(state, n_starts, most, capacity, last):
+    """How the starts are dealt out in a round, from [open rows, starts of each that were tried] of its state.
+
+    Each open row gets as many lanes as there are for it, at least one and up to `most`, and each lane one start; in the
+    last round as many as are left to be tried, one after another.
+
+    Returns:
+        The first of these starts, lanes of a row, and starts of a lane.
+    """
+    n_open, first = tl.load(state), tl.load(state + 1)
+    left = n_starts - first
+    count = tl.minimum(tl.minimum(left, most), tl.maximum(capacity // tl.maximum(n_open, 1), 1))
+    each = (left + count - 1) // tl.maximum(count, 1)
+    return first, count, tl.where(last > 0, each, 1)
+
 
 def read_pose(position, quaternion, pose, usable):
     """Position [m] and unit quaternion (wxyz) of a pose for each lane; the identity where a lane is not usable."""
@@ -106,48 +138,62 @@ def better(status, missed, least_status, least):
     return (status != INVALID_INPUT) & (least_status != CONVERGED) & (first | nearer)
 
 
-def missed_squared(errors, at, mask, weight):
-    """Squared distance [m^2] and squared, weighted angle of the errors in this place, together."""
+def miss(distance_squared, angle, weight):
+    """Squared distance [m^2] and squared, weighted angle together; without end where a step led to no number.
+
+    So such a search is never nearer than another, and any other is nearer.
+    """
+    missed = distance_squared + weight * weight * angle * angle
+    return tl.where(missed == missed, missed, float("inf"))
+
+
+def recorded_miss(errors, at, mask, weight):
+    """`miss` of the errors in this place."""
     distance, angle = tl.load(errors + 2 * at, mask=mask, other=0.0), tl.load(errors + 2 * at + 1, mask=mask, other=0.0)
-    return distance * distance + weight * weight * angle * angle
+    return miss(distance * distance, angle, weight)
 
 
 def choose(
     rows,
-    n_open,
+    state,
     q,
     errors,
     info,
     best_q,
     best_errors,
     best_info,
+    hopeful,
     open_rows,
-    n_left,
+    next_state,
     options,
-    count,
+    n_starts,
+    most,
+    capacity,
+    last,
     DOF: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Writes the best of `count` searches of each open row over its record, if it is better, and lists what stays open.
+    """Writes the best search of a round of each open row over its record, if it is better, and lists what stays open.
 
-    Lane k works for row `rows[k]`, whose searches stand one after another in q, errors and info from place k count on.
-    Searches that came earlier win over equal ones. Appended to `open_rows`: the rows without an answer, `n_left` of
-    them. Their order is that in which blocks come; nothing depends on it.
+    Lane k works for row `rows[k]`, whose searches, `count` of them, stand one after another in q, errors and info from
+    place k count on. Searches that came earlier win over equal ones. Appended to `open_rows`: the rows without an
+    answer of which there is hope. Their order is that in which blocks come; nothing depends on it.
     """
     first_lane = tl.program_id(0).to(tl.int64) * BLOCK
-    if first_lane >= tl.load(n_open):
+    if first_lane >= tl.load(state):
         return
+    first, count, depth = share(state, n_starts, most, capacity, last)
     lane = first_lane + tl.arange(0, BLOCK)
-    active = lane < tl.load(n_open)
+    active = lane < tl.load(state)
     row = tl.load(rows + lane, mask=active, other=0).to(tl.int64)
     weight = tl.load(options + O_WEIGHT)
     status = tl.load(best_info + N_INFO * row + I_STATUS, mask=active, other=CONVERGED)
-    least = missed_squared(best_errors, row, active, weight)
+    least = recorded_miss(best_errors, row, active, weight)
     winner, j = lane * 0 - 1, count * 0
     while j < count:  # the interpreters of old Tritons take no range of a number that they are given
         at = lane * count + j
         its_status = tl.load(info + N_INFO * at + I_STATUS, mask=active, other=INVALID_INPUT)
-        missed = missed_squared(errors, at, active, weight)
+        missed = recorded_miss(errors, at, active, weight)
         wins = better(its_status, missed, status, least)
         status, least = tl.where(wins, its_status, status), tl.where(wins, missed, least)
         winner = tl.where(wins, at, winner)
@@ -162,7 +208,89 @@ def choose(
     for i in tl.static_range(N_INFO):
         x = tl.load(info + N_INFO * winner + i, mask=found, other=0)
         tl.store(best_info + N_INFO * row + i, x, mask=found)
-    append(open_rows, n_left, row, active & (status != CONVERGED))
+    hope = tl.load(hopeful + row, mask=active, other=0) != 0
+    append(open_rows, next_state, row, active & hope & (status != CONVERGED))
+    tl.store(next_state + 1, tl.minimum(first + count * depth, n_starts))  # the same from every block
+
+
+def pick(
+    rows,
+    state,
+    q,
+    info,
+    valid,
+    near,
+    ranges,
+    rule,
+    picks,
+    costs,
+    open_rows,
+    next_state,
+    tried,
+    total,
+    n_picks,
+    BY_DISTANCE: tl.constexpr,
+    DOF: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The picks of `distinct.pick_distinct` for the open rows, a block for each; lists the rows that lack answers.
+
+    Lane i works for search i of `tried` ones; each row has places for `total`. With BY_DISTANCE the cost is the
+    distance from `near` (rows, DOF) and the cheapest are picked, without it nearness to a joint limit, and they are
+    spread. `ranges` points to the middles, halves and periods of the joints' ranges, `rule` to the least squared
+    distance of two picks, and to the cost from which on a pick does not count as an answer. Written are `picks`, -1
+    for none, and their costs (rows, n_picks), in the order in which they are picked.
+    """
+    program = tl.program_id(0)
+    if program >= tl.load(state):
+        return
+    row = tl.load(rows + program).to(tl.int64)
+    i = tl.arange(0, BLOCK)
+    there = i < tried
+    at = row * total + i
+    status = tl.load(info + N_INFO * at + I_STATUS, mask=there, other=INVALID_INPUT)
+    least, far = tl.load(rule), tl.load(rule + 1)
+    nothing = tl.zeros([BLOCK], tl.float64)
+    cost = nothing
+    for j in tl.static_range(DOF):
+        x = tl.load(q + DOF * at + j, mask=there, other=0.0)
+        if BY_DISTANCE:
+            d = around(x - tl.load(near + DOF * row + j), tl.load(ranges + 2 * DOF + j))
+            cost += d * d
+        else:
+            from_middle = tl.abs((x - tl.load(ranges + j)) / tl.load(ranges + DOF + j))
+            cost = tl.where(from_middle > cost, from_middle, cost)
+    if BY_DISTANCE:
+        cost = tl.sqrt(cost)
+    gap = tl.where(there & (status == CONVERGED), nothing + float("inf"), nothing - 1.0)
+    k, lacking = n_picks * 0, n_picks * 0
+    while k < n_picks:
+        able = gap >= least
+        if BY_DISTANCE == 0:
+            able = able & (gap == tl.max(tl.where(able, gap, -1.0), axis=0))
+        cheapest = tl.min(tl.where(able, cost, float("inf")), axis=0)
+        best = tl.min(tl.where(able & (cost == cheapest), i, BLOCK), axis=0)
+        is_one = best < BLOCK
+        tl.store(picks + row * n_picks + k, tl.where(is_one, best, -1))
+        tl.store(costs + row * n_picks + k, cheapest)
+        lacking = tl.where(cheapest >= far, 1, lacking)
+        square = nothing
+        for j in tl.static_range(DOF):
+            x = tl.load(q + DOF * at + j, mask=there, other=0.0)
+            its = tl.load(q + DOF * (row * total + best) + j, mask=is_one, other=0.0)
+            d = around(x - its, tl.load(ranges + 2 * DOF + j))
+            square += d * d
+        gap = tl.where(is_one & (square < gap), square, gap)
+        k += 1
+    lacking = tl.where(tl.load(valid + row) != 0, lacking, 0)
+    place = tl.atomic_add(next_state, lacking)
+    tl.store(open_rows + place, row.to(tl.int32), mask=lacking > 0)
+
+
+def around(d, period):
+    """A difference of joints, the short way round where they have a period."""
+    turned = d - period * tl.floor(d / tl.where(period > 0, period, 1.0) + 0.5)
+    return tl.where(period > 0, turned, d)
 
 
 def append(rows, n_rows, row, wanted):
@@ -173,6 +301,7 @@ def append(rows, n_rows, row, wanted):
 
 
 HELPERS = (
+    share,
     read_pose,
     rotation_of,
     multiply_row,
@@ -182,6 +311,8 @@ HELPERS = (
     any_lane,
     verdict,
     better,
-    missed_squared,
+    miss,
+    recorded_miss,
     append,
+    around,
 )

@@ -5,59 +5,28 @@ Nothing here waits for the device: rows that have their answer are taken off a l
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-from collections.abc import Callable
-from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.kernels.gpu import load_kernels
-from hybrid_ik.kernels.gpu_loops import CONVERGED, I_MOVED, I_STATUS, I_STEPS, INVALID_INPUT, N_INFO, O_COARSE
+from hybrid_ik.kernels.gpu import WARP, launch, load_kernels
+from hybrid_ik.kernels.gpu_loops import CONVERGED, I_STATUS, INVALID_INPUT, N_INFO, O_COARSE
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner
+from hybrid_ik.refiners.gpu_rows import ROUNDS, Found, Open, Problem, Round, picked, result_of
 from hybrid_ik.refiners.lanes import OTHERS, kernel_options, one_table, patient_config
-from hybrid_ik.result import IKResult, result_as_arrays
+from hybrid_ik.result import IKResult
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 
 if TYPE_CHECKING:
     import torch
 
-WARP = 32
 BLOCK = WARP  # searches that wait for the slowest of them: one warp, whose lanes agree without a barrier
-# Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 248 registers a lane, which is what
-# the compiler gives the kernel of the Panda. Where fewer rows are open, later starts are tried at the same time.
-LANES_AT_ONCE = 132 * 8 * 32
-# Starts of the first round where few rows leave lanes for more: in 16 narrow ones nearly every pose has its answer.
-FIRST_STARTS = 16
 ALIGNED = 4  # int32 from one counter to the next: Triton compiles anew for pointers that are not 16 bytes apart
-
-
-class _Problem(NamedTuple):
-    """Rows to be solved, on the device: row r reaches for pose r // group."""
-
-    position: torch.Tensor
-    quaternion: torch.Tensor
-    valid: torch.Tensor
-    starts: torch.Tensor
-    group: int
-    n_rows: int
-    n_starts: int
-    row_stride: int
-    """Numbers from the starts of one row to those of the next; 0 where all rows share them."""
-
-
-class _Found(NamedTuple):
-    """Joints (rows, dof); errors (rows, 2) [m, rad]; `info` (rows, N_INFO)."""
-
-    q: torch.Tensor
-    errors: torch.Tensor
-    info: torch.Tensor
 
 
 class GpuRefiner(Refiner):
@@ -90,12 +59,14 @@ class GpuRefiner(Refiner):
         block: int = BLOCK,
     ) -> None:
         self._kernels = load_kernels(chain, with_posture=config.regularization > 0)
-        self.chain, self.config, self.device, self.block = chain, config, _usable_device(device), block
+        self.chain, self.config, self.device, self.block = chain, config, usable_device(device), block
         options = kernel_options(chain, config, single_first)
         self._single_first = bool(options[O_COARSE] > 0)
         self._options = self.tensor(options)
         self._patient_options = self.tensor(kernel_options(chain, patient_config(config), single_first))
         self._wanted = self.tensor(config.wanted_posture(chain))
+        middle, half = (chain.sample_lower + chain.sample_upper) / 2, (chain.sample_upper - chain.sample_lower) / 2
+        self._ranges = self.tensor(np.stack([middle, half, chain.periods]))
         self._mount_tool = self.tensor(chain.mount_and_tool)
         self.p_base_first = self.tensor(chain.T_base_first[:3, 3])
 
@@ -105,18 +76,76 @@ class GpuRefiner(Refiner):
         n = starts.shape[-2]
         problem = self._problem(target, starts, n, 1)
         found = self._empty(problem.n_rows)
-        with self._here():
-            rows = self._all_rows(problem.n_rows)
-            self._refine(problem, self._options, *rows, found, 0, 1)
-        return _result(found, (*target.shape, n), is_tensor(target, q0))
+        self._refine(problem, self._options, self._all_rows(problem.n_rows), found, Round(1, 1, 1, 0))
+        return result_of(found, (*target.shape, n), is_tensor(target, q0))
 
-    def search(self, target: Pose | TensorPose, q0: Array | torch.Tensor) -> IKResult:
-        """See `Refiner.search`."""
+    def search(
+        self,
+        target: Pose | TensorPose,
+        q0: Array | torch.Tensor,
+        found: IKResult | None = None,
+        out_of_reach: torch.Tensor | None = None,
+    ) -> IKResult:
+        """See `Refiner.search`.
+
+        Args:
+            target: poses of the tip, `(*batch,)`.
+            q0: starts `(*batch, n, dof)`, or `(n, dof)` for all targets.
+            found: `(*batch,)`, of which rows that were solved stay as they are.
+            out_of_reach: `(*batch,)`, rows for which nothing is tried: they hold NaN, for `closest` to fill.
+        """
         problem = self._searching(target, q0)
-        best = self._no_answers(problem.n_rows)
-        with self._here():
-            self._search(problem, self._options, best, *self._all_rows(problem.n_rows))
-        return _result(best, target.shape, is_tensor(target, q0))
+        best = self._no_answers(problem.n_rows) if found is None else self._records(found)
+        if out_of_reach is not None:
+            problem = problem._replace(hopeful=problem.hopeful & ~out_of_reach.reshape(-1))
+        fresh = found is None and out_of_reach is None
+        rows = self._all_rows(problem.n_rows) if fresh else self._without_answer(problem, best)
+        self._search(problem, self._options, best, rows, ROUNDS)
+        return result_of(best, target.shape, is_tensor(target, q0))
+
+    def distinct(
+        self,
+        target: Pose | TensorPose,
+        rounds: Sequence[Array | torch.Tensor],
+        n: int,
+        min_distance: float,
+        near: torch.Tensor | None = None,
+        far: float = np.inf,
+    ) -> IKResult:
+        """Different answers for each target: the picks of `kernels.distinct` among what all its starts lead to.
+
+        They come in the order of their distance from the joint limits, spread over what was found; with `near` in the
+        order of their distance from it, the nearest ones. Rows without so many hold NaN and `Status.NOT_FOUND`.
+
+        Args:
+            target: poses of the tip, `(*batch,)`.
+            rounds: starts, each `(*batch, n_starts, dof)` or `(n_starts, dof)` for all targets. From the second round
+                on they are for the targets that lack answers.
+            n: how many answers.
+            min_distance: between two of them, Euclidean [rad, or m].
+            near: joints `(*batch, dof)`.
+            far: a target whose answers are not all nearer than this to `near` lacks answers [rad, or m].
+
+        Returns:
+            Results over `(*batch, n)`.
+        """
+        poses = self.poses(target)
+        problems = [self._searching(poses, q0) for q0 in rounds]
+        m, total = problems[0].n_rows, sum(problem.n_starts for problem in problems)
+        found, rule = self._empty(m * total), self._filled((2, 1), min_distance**2)
+        rule[1].fill_(far)
+        picks, cost = self._filled((m, n), -1, "int32"), self._filled((m, n), np.inf)
+        rows, tried = self._all_rows(m), 0
+        at = self._ranges if near is None else near.reshape(m, self.chain.dof).contiguous()
+        for problem, left in zip(problems, self._lists(m, len(problems)), strict=True):
+            here = Round(problem.n_starts, problem.n_starts, m * problem.n_starts, 0)
+            self._refine(problem, self._options, rows, found, here, (total, tried))
+            tried += problem.n_starts
+            given = found.q, found.info, problem.valid, at, self._ranges, rule
+            self._pick(rows, left, *given, picks, cost, tried, total, n, near is not None)
+            rows = left
+        chosen = picked(found, picks, cost, poses.valid.reshape(m, 1), total)
+        return result_of(chosen, (*poses.shape, n), is_tensor(target, *rounds))
 
     def closest(self, target: Pose | TensorPose, found: IKResult, q0: Array | torch.Tensor) -> IKResult:
         """See `Refiner.closest`; rows that were solved stay as they are, and targets may share their starts."""
@@ -126,12 +155,9 @@ class GpuRefiner(Refiner):
         others = self._searching(target, q0)
         others = others._replace(n_starts=min(OTHERS, others.n_starts))
         own = others._replace(starts=best.q.clone(), n_starts=1, row_stride=self.chain.dof)
-        with self._here():
-            everything, n_open = self._all_rows(others.n_rows), self._counters(1)
-            rows = self._empty_list(others.n_rows)
-            self._choose(*everything, best, best, rows, n_open, options, 0)  # of no searches: lists the open rows
-            self._search(others, options, best, *self._search(own, options, best, rows, n_open))
-        return _result(best, target.shape, is_tensor(target, q0))
+        left = self._search(own, options, best, self._without_answer(others, best), 1)
+        self._search(others, options, best, left, 1)
+        return result_of(best, target.shape, is_tensor(target, q0))
 
     def _starts(self, q0: Any, shape: tuple[int, ...]) -> torch.Tensor:
         """Starts on the device, `(*shape, n, dof)`; anything else is refused."""
@@ -144,17 +170,15 @@ class GpuRefiner(Refiner):
             )
         return starts
 
-    def _problem(self, target: Pose | TensorPose, starts: torch.Tensor, group: int, n_starts: int) -> _Problem:
+    def _problem(self, target: Pose | TensorPose, starts: torch.Tensor, group: int, n_starts: int) -> Problem:
         """Rows of `n_starts` starts each, `group` of them for each target."""
-        import torch
-
         poses = self.poses(target)
         n_poses, dof = poses.valid.numel(), self.chain.dof
         shared = starts.ndim == 2 and poses.shape != ()
-        return _Problem(
+        return Problem(
             poses.position.reshape(n_poses, 3).contiguous(),
             poses.quaternion.reshape(n_poses, 4).contiguous(),
-            poses.valid.reshape(n_poses).contiguous().view(torch.int8),
+            *(poses.valid.reshape(n_poses).contiguous(),) * 2,
             starts.contiguous(),
             group,
             n_poses * group,
@@ -162,77 +186,94 @@ class GpuRefiner(Refiner):
             0 if shared else n_starts * dof,
         )
 
-    def _searching(self, target: Pose | TensorPose, q0: Any) -> _Problem:
+    def _searching(self, target: Pose | TensorPose, q0: Any) -> Problem:
         """A row for each target, with starts of its own or with those that all share."""
         table: Any = q0 if is_tensor(q0) else one_table(np.asarray(q0))
         starts = self._starts(table, () if table.ndim == 2 else target.shape)
         return self._problem(target, starts, 1, starts.shape[-2])
 
-    def _search(
-        self, problem: _Problem, options: torch.Tensor, best: _Found, rows: torch.Tensor, n_open: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Round after round of starts, in order, for the rows that are open; `best` holds the best search so far.
+    def _without_answer(self, problem: Problem, best: Found) -> Open:
+        """The rows that have no answer, where there is hope of one."""
+        left = self._lists(problem.n_rows, 1)[0]
+        self._choose(problem, self._options, self._all_rows(problem.n_rows), best, best, left, Round(0, 0, 1, 0))
+        return left
+
+    def _search(self, problem: Problem, options: torch.Tensor, best: Found, rows: Open, most: int) -> Open:
+        """Up to `most` rounds of starts, in order, for the rows that are open; `best` holds the best search so far.
 
         Returns:
-            The rows that stay open, and their number.
+            The rows that stay open, of whose starts none is tried.
         """
-        most = max(1, LANES_AT_ONCE // max(1, problem.n_rows))
-        ends = [*range(min(FIRST_STARTS, most), problem.n_starts, most), problem.n_starts]
-        found = self._empty(problem.n_rows * min(most, problem.n_starts))
-        lists = itertools.cycle([self._empty_list(problem.n_rows), self._empty_list(problem.n_rows)])
-        for (first, end), n_left, left in zip(pairwise([0, *ends]), self._counters(len(ends)), lists, strict=False):
-            self._refine(problem, options, rows, n_open, found, first, end - first)
-            self._choose(rows, n_open, found, best, left, n_left, options, end - first)
-            rows, n_open = left, n_left
-        return rows, n_open
+        rounds = problem.rounds(most)
+        found = self._empty(problem.lanes(rounds[0].capacity))
+        for here, left in zip(rounds, self._lists(problem.n_rows, len(rounds)), strict=True):
+            self._refine(problem, options, rows, found, here)
+            self._choose(problem, options, rows, found, best, left, here)
+            rows = left
+        rows.state[1].zero_()
+        return rows
 
     def _refine(
         self,
-        problem: _Problem,
+        problem: Problem,
         options: torch.Tensor,
-        rows: torch.Tensor,
-        n_open: torch.Tensor,
-        found: _Found,
-        first: int,
-        count: int,
+        rows: Open,
+        found: Found,
+        here: Round,
+        places: tuple[int, int] = (0, 0),
     ) -> None:
-        """Starts `first` to `first + count` of the open rows, one after another into `found`."""
-        given = problem.position, problem.quaternion, problem.valid, self._mount_tool, problem.starts
-        self._launch("refine", problem.n_rows * count)(
-            *(*given, options, self._wanted, rows, n_open, *found),
-            *(first, count, problem.group, problem.row_stride),
+        """A round of starts of the open rows into `found`: one after another, or into their own places in each row.
+
+        Args:
+            problem: what the rows are.
+            options: see `kernel_options`.
+            rows: those that are open.
+            found: written.
+            here: how starts are dealt out.
+            places: how many `found` has for each row, and the first of them that is written.
+        """
+        import torch
+
+        given = problem.position, problem.quaternion, problem.valid.view(torch.int8), self._mount_tool, problem.starts
+        self._launch("refine", problem.lanes(here.capacity))(
+            *(*given, options, self._wanted, *rows, *found, *here, problem.group, problem.row_stride, *places),
             SINGLE_FIRST=self._single_first,
+            REPEAT=bool(here.last),
         )
 
     def _choose(
         self,
-        rows: torch.Tensor,
-        n_open: torch.Tensor,
-        found: _Found,
-        best: _Found,
-        left: torch.Tensor,
-        n_left: torch.Tensor,
+        problem: Problem,
         options: torch.Tensor,
-        count: int,
+        rows: Open,
+        found: Found,
+        best: Found,
+        left: Open,
+        here: Round,
     ) -> None:
         """See `gpu_loops.choose`."""
-        self._launch("choose", len(best.q))(
-            rows, n_open, *found, *best, left, n_left, options, count, DOF=self.chain.dof
+        import torch
+
+        self._launch("choose", problem.n_rows)(
+            *(*rows, *found, *best, problem.hopeful.view(torch.int8), *left, options, *here), DOF=self.chain.dof
+        )
+
+    def _pick(
+        self, rows: Open, left: Open, q: torch.Tensor, info: torch.Tensor, valid: torch.Tensor, *given: Any
+    ) -> None:
+        """See `gpu_loops.pick`: a block for each row."""
+        import torch
+
+        *arrays, tried, total, n, by_distance = given
+        block = max(WARP, 1 << (tried - 1).bit_length())
+        launch(self._kernels.pick, len(rows.rows) * block, block, self.device)(
+            *(*rows, q, info, valid.view(torch.int8), *arrays, *left, tried, total, n),
+            BY_DISTANCE=by_distance,
+            DOF=self.chain.dof,
         )
 
     def _launch(self, name: str, lanes: int) -> Callable[..., None]:
-        """A kernel that is to run on so many lanes; a launch of none is left out."""
-        n_blocks = -(-lanes // self.block)
-        if n_blocks == 0:
-            return lambda *arguments, **options: None
-        kernel = getattr(self._kernels, name)[(n_blocks,)]
-        return partial(kernel, BLOCK=self.block, num_warps=max(1, self.block // WARP), enable_fp_fusion=True)
-
-    def _here(self) -> Any:
-        """Triton launches on the device that is current."""
-        import torch
-
-        return torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
+        return launch(getattr(self._kernels, name), lanes, self.block, self.device)
 
     def poses(self, target: Pose | TensorPose) -> TensorPose:
         """Poses on the device."""
@@ -244,39 +285,41 @@ class GpuRefiner(Refiner):
 
         return torch.tensor(values, dtype=torch.float64, device=self.device)
 
-    def _counters(self, n: int) -> torch.Tensor:
-        """Numbers of rows, 0 so far: (n, ALIGNED), of which the first column counts."""
+    def _filled(self, shape: tuple[int, ...], value: float, dtype: str = "float64") -> torch.Tensor:
         import torch
 
-        return torch.zeros((n, ALIGNED), dtype=torch.int32, device=self.device)
+        return torch.full(shape, value, dtype=getattr(torch, dtype), device=self.device)
 
-    def _all_rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The list of all rows, and their number."""
+    def _all_rows(self, n: int) -> Open:
         import torch
 
-        rows = torch.arange(n, dtype=torch.int32, device=self.device)
-        return rows, torch.full((1,), n, dtype=torch.int32, device=self.device)
+        state = torch.zeros(ALIGNED, dtype=torch.int32, device=self.device)
+        state[0].fill_(n)
+        return Open(torch.arange(n, dtype=torch.int32, device=self.device), state)
 
-    def _empty_list(self, n: int) -> torch.Tensor:
+    def _lists(self, n_rows: int, n: int) -> list[Open]:
+        """Lists of rows, empty so far; every second one uses the memory of the one before last, which nobody reads."""
         import torch
 
-        return torch.empty(n, dtype=torch.int32, device=self.device)
+        states = torch.zeros((n, ALIGNED), dtype=torch.int32, device=self.device)
+        rows = [torch.empty(n_rows, dtype=torch.int32, device=self.device) for _ in range(min(n, 2))]
+        return [Open(rows[i % 2], state) for i, state in enumerate(states)]
 
-    def _empty(self, n: int) -> _Found:
+    def _empty(self, n: int) -> Found:
         import torch
 
         q, errors = (torch.empty((n, k), dtype=torch.float64, device=self.device) for k in (self.chain.dof, 2))
-        return _Found(q, errors, torch.empty((n, N_INFO), dtype=torch.int32, device=self.device))
+        return Found(q, errors, torch.empty((n, N_INFO), dtype=torch.int32, device=self.device))
 
-    def _no_answers(self, n: int) -> _Found:
+    def _no_answers(self, n: int) -> Found:
         found = self._empty(n)
         found.q.fill_(np.nan)
         found.errors.fill_(np.nan)
         found.info.zero_()
-        found.info[:, I_STATUS] = INVALID_INPUT
+        found.info[:, I_STATUS].fill_(INVALID_INPUT)
         return found
 
-    def _records(self, results: IKResult) -> _Found:
+    def _records(self, results: IKResult) -> Found:
         """What was found, with the rows that were not solved marked as open."""
         import torch
 
@@ -284,32 +327,14 @@ class GpuRefiner(Refiner):
         status = torch.where(fields["success"], CONVERGED, INVALID_INPUT)
         info = torch.stack([fields["iterations"], status, fields["start_clipped"]], -1)
         errors = torch.stack([fields["position_error"], fields["orientation_error"]], -1)
-        return _Found(
+        return Found(
             fields["q"].reshape(-1, self.chain.dof).clone(),
             errors.reshape(-1, 2),
             info.to(torch.int32).reshape(-1, N_INFO),
         )
 
 
-def _result(found: _Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult:
-    """Results of this shape: tensors on the device, or numpy's."""
-    import torch
-
-    q, errors, info = found
-    status = info[:, I_STATUS]
-    fields: dict[str, Any] = {
-        "q": q.reshape(*shape, q.shape[-1]),
-        "success": (status == CONVERGED).reshape(shape),
-        "status": status.to(torch.int8).reshape(shape),
-        "position_error": errors[:, 0].reshape(shape),
-        "orientation_error": errors[:, 1].reshape(shape),
-        "iterations": info[:, I_STEPS].reshape(shape),
-        "start_clipped": info[:, I_MOVED].bool().reshape(shape),
-    }
-    return IKResult(**fields) if as_tensors else result_as_arrays(IKResult(**fields))
-
-
-def _usable_device(device: Any) -> torch.device:
+def usable_device(device: Any) -> torch.device:
     """The device, if kernels can run there."""
     import torch
 

@@ -63,16 +63,16 @@ class MeanFlowSampler:
         file.check_matches(chain)
         self.chain, self.file, self.seed, self.noise_scale = chain, file, seed, noise_scale
         self._network = fastest_network(file)
-        self._encoder = Encoder(file.chain, file.options["encoding"])
-        table = file.tensors.get("noise", np.empty((0, self._encoder.n_joints), np.float32))
+        self.encoder = Encoder(file.chain, file.options["encoding"])
+        table = file.tensors.get("noise", np.empty((0, self.encoder.n_joints), np.float32))
         self._table: Floats = table if seed == 0 else table[:0]
-        self._lower, self._upper = chain.lower[self._encoder.proposed], chain.upper[self._encoder.proposed]
-        self._half = (0.5 * (self._encoder.upper - self._encoder.lower)).astype(np.float32)
+        self._lower, self._upper = chain.lower[self.encoder.proposed], chain.upper[self.encoder.proposed]
+        self.half_range = (0.5 * (self.encoder.upper - self.encoder.lower)).astype(np.float32)
         self._prepared: dict[int, tuple[Floats, Floats]] = {}
 
     def sample(self, pose: Pose, n: int) -> Array:
         """One start for each of the first `n` noises: `(*batch, n, dof)`; see `Sampler.sample`."""
-        n_all = check_count(n) + self._n_spares(n)
+        n_all = check_count(n) + self.n_spares(n)
         if n not in self._prepared:
             if len(self._prepared) >= SIZES_KEPT:
                 self._prepared.clear()
@@ -84,19 +84,21 @@ class MeanFlowSampler:
         step = max(1, ROWS_AT_ONCE // n)
         for i in range(0, len(condition), step):
             u = self._network.velocity(projected, self._network.modulate(condition[i : i + step]))
-            place_starts(u, base, self._half, self._lower, self._upper, self._encoder.proposed.start, q[i : i + step])
-        if self._encoder.encoding == "invariant":
+            place_starts(
+                u, base, self.half_range, self._lower, self._upper, self.encoder.proposed.start, q[i : i + step]
+            )
+        if self.encoder.encoding == "invariant":
             self._complete(q, poses, n)
         return q[:, :n].reshape(*pose.shape, n, self.chain.dof)
 
     def _encode(self, pose: Pose) -> tuple[Array, Floats]:
         """Inner poses `(m, 12)`, position and rotation, and their features `(m, 1, n_features)`."""
-        if self._encoder.encoding != "invariant":
+        if self.encoder.encoding != "invariant":
             position, rotation = inner_pose(self.chain, pose)
             poses = np.concatenate([position, rotation.reshape(-1, 9)], 1)
-            return poses, self._encoder.encode(position, rotation)[:, None]
+            return poses, self.encoder.encode(position, rotation)[:, None]
         m, chain = pose.valid.size, self.chain
-        poses, features = np.empty((m, 12)), np.empty((m, self._encoder.n_features), np.float32)
+        poses, features = np.empty((m, 12)), np.empty((m, self.encoder.n_features), np.float32)
         position = np.ascontiguousarray(pose.position).reshape(m, 3)
         quaternion = np.ascontiguousarray(pose.quaternion).reshape(m, 4)
         valid = np.ascontiguousarray(pose.valid).reshape(m)
@@ -120,18 +122,23 @@ class MeanFlowSampler:
         """Whether the first joint slides, and whether the last one turns."""
         return self.chain.kinds[0] == "slide", self.chain.kinds[-1] == "hinge"
 
-    def _n_spares(self, n: int) -> int:
-        return -(-n // GROUP) if self._encoder.encoding == "invariant" else 0
+    def n_spares(self, n: int) -> int:
+        """Spare starts beside `n`."""
+        return -(-n // GROUP) if self.encoder.encoding == "invariant" else 0
 
     def noise(self, n: int) -> Floats:
         """The first `n` noises, scaled, `(n, n_joints)` float32."""
         rng = np.random.default_rng(self.seed)
-        more = rng.standard_normal((max(0, n - len(self._table)), self._encoder.n_joints), np.float32)
+        more = rng.standard_normal((max(0, n - len(self._table)), self.encoder.n_joints), np.float32)
         return np.concatenate([self._table[:n], more]) * np.float32(self.noise_scale)
+
+    def noises(self, n: int) -> Floats:
+        """The first `n` noises, and those of their spares: `(n + n_spares, n_joints)` float32."""
+        rng = np.random.default_rng([self.seed, 1])
+        spares = rng.standard_normal((self.n_spares(n), self.encoder.n_joints), np.float32)
+        return np.concatenate([self.noise(n), spares * np.float32(self.noise_scale)])
 
     def _prepare(self, n: int) -> tuple[Floats, Floats]:
         """What does not depend on the pose: noises in units of joints, and what the first layer makes of them."""
-        rng = np.random.default_rng([self.seed, 1])
-        spares = rng.standard_normal((self._n_spares(n), self._encoder.n_joints), np.float32)
-        noise = np.concatenate([self.noise(n), spares * np.float32(self.noise_scale)])
-        return self._encoder.denormalise(noise).astype(np.float32), self._network.project(noise)
+        noise = self.noises(n)
+        return self.encoder.denormalise(noise).astype(np.float32), self._network.project(noise)

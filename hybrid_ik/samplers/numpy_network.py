@@ -1,5 +1,7 @@
 """The trained networks in plain numpy, float32: twins of `hybrid_ik.learning.networks`, for sampling only.
 
+They are written with what numpy and torch call the same, so that a device runs this very text (`moved`).
+
 At sampling time t and r are constants and the noises are the same for every pose. So the time inputs are folded into
 biases, batch normalisation into weights, and the first layer is applied to the noises once. What is left for each start
 are `depth - 1` products of width x width.
@@ -11,6 +13,8 @@ to the last bit. (One product over all rows rounds otherwise, and is no faster a
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +52,7 @@ class ModulatedNetwork:
     def __init__(self, tensors: Tensors, options: dict[str, Any], r: float, t: float) -> None:
         self.depth, self.width, self.norm = options["depth"], options["width"], options["norm"]
         self.octaves = options["octaves"]
+        self.xp: ModuleType = np
         self.activate, gain = _activation(options["activation"])
         self.activate_trunk = _plain_activation(options["activation"])
         self.trunk = [_linear(tensors, f"trunk.{i}") for i in range(options["trunk_depth"])]
@@ -81,28 +86,29 @@ class ModulatedNetwork:
 
     def modulate(self, condition: Floats) -> Floats:
         """See `NumpyNetwork.modulate`."""
-        h = embed_condition(condition, self.octaves)
+        h = embed_condition(condition, self.octaves, self.xp)
         for weight, bias in self.trunk:
-            h = self.activate_trunk(h @ weight + bias)
+            h = self.activate_trunk(h @ weight + bias, self.xp)
         return h @ self.modulation[0] + self.modulation[1]
 
     def velocity(self, projected: Floats, modulation: Floats) -> Floats:
         """See `NumpyNetwork.velocity`."""
-        scale, shift = modulation.reshape(len(modulation), 2, self.depth, 1, self.width).transpose(1, 2, 0, 3, 4)
+        xp = self.xp
+        scale, shift = xp.moveaxis(modulation.reshape(len(modulation), 2, self.depth, 1, self.width), 0, 2)
         h = projected * scale[0]
         h += shift[0]
-        scratch, new = np.empty_like(h), np.empty_like(h)
-        self.activate(h, scratch)
+        scratch, new = xp.empty_like(h), xp.empty_like(h)
+        self.activate(h, scratch, xp)
         for i in range(1, self.depth):
-            new = self._normalise(i, np.matmul(h, self.layers[i], out=new))
+            new = self._normalise(i, xp.matmul(h, self.layers[i], out=new))
             new *= scale[i]
             new += shift[i]
-            self.activate(new, scratch)
+            self.activate(new, scratch, xp)
             h += new
         return h @ self.output[0] + self.output[1]
 
     def _normalise(self, i: int, x: Floats) -> Floats:
-        return _layer_norm(x + self.biases[i], self.affine[i]) if self.norm == "layer" else x
+        return _layer_norm(x + self.biases[i], self.affine[i], self.xp) if self.norm == "layer" else x
 
 
 class ResidualNetwork:
@@ -111,6 +117,7 @@ class ResidualNetwork:
     def __init__(self, tensors: Tensors, options: dict[str, Any], r: float, t: float) -> None:
         self.depth, self.width, self.norm = options["depth"], options["width"], options["norm"]
         self.octaves = options["octaves"]
+        self.xp: ModuleType = np
         self.activate = _plain_activation(options["activation"])
         weight, bias = _linear(tensors, "condition")
         self.condition = weight, bias + _linear_of_times(tensors, "time", r, t)
@@ -129,7 +136,7 @@ class ResidualNetwork:
 
     def modulate(self, condition: Floats) -> Floats:
         """See `NumpyNetwork.modulate`."""
-        return embed_condition(condition, self.octaves) @ self.condition[0] + self.condition[1]
+        return embed_condition(condition, self.octaves, self.xp) @ self.condition[0] + self.condition[1]
 
     def velocity(self, projected: Floats, modulation: Floats) -> Floats:
         """See `NumpyNetwork.velocity`."""
@@ -137,10 +144,10 @@ class ResidualNetwork:
         for weight, bias, affine, (second, second_bias) in self.blocks:
             x = h @ weight
             x += bias
-            x = self.activate(_layer_norm(x, affine) if self.norm == "layer" else x)
+            x = self.activate(_layer_norm(x, affine, self.xp) if self.norm == "layer" else x, self.xp)
             h += x @ second
             h += second_bias
-        return self.activate(h) @ self.output[0] + self.output[1]
+        return self.activate(h, self.xp) @ self.output[0] + self.output[1]
 
 
 def numpy_network(file: NetworkFile, kind: Callable[..., NumpyNetwork] | None = None) -> NumpyNetwork:
@@ -166,6 +173,19 @@ def numpy_network(file: NetworkFile, kind: Callable[..., NumpyNetwork] | None = 
     return network
 
 
+def moved(network: NumpyNetwork, xp: ModuleType, move: Callable[[Floats], Any]) -> Any:
+    """The same network over the arrays of another module.
+
+    Args:
+        network: of this module's classes, not in lanes.
+        xp: torch.
+        move: makes one of its arrays of a numpy one, of whatever number type and on whatever device.
+    """
+    twin: Any = copy(network)
+    twin.__dict__.update({name: _each_array(value, move) for name, value in vars(network).items()}, xp=xp)
+    return twin
+
+
 def embed_times(r: float, t: float) -> Floats:
     """Twin of `hybrid_ik.learning.networks.embed_times` for one pair of times."""
     times = np.array([t, t - r])
@@ -173,10 +193,11 @@ def embed_times(r: float, t: float) -> Floats:
     return np.concatenate([times, *waves]).astype(np.float32)
 
 
-def embed_condition(condition: Floats, octaves: int) -> Floats:
+def embed_condition(condition: Floats, octaves: int, xp: ModuleType = np) -> Floats:
     """Twin of `hybrid_ik.learning.networks.embed_condition`."""
-    waves = [wave(np.float32(np.pi * 2**k) * condition) for k in range(octaves) for wave in (np.sin, np.cos)]
-    return np.concatenate([condition, *waves], -1) if waves else condition
+    waves = [wave(condition * np.float32(np.pi * 2**k)) for k in range(octaves) for wave in (xp.sin, xp.cos)]
+    embedded: Floats = xp.concat([condition, *waves], -1) if waves else condition
+    return embedded
 
 
 def _linear_of_times(tensors: Tensors, name: str, r: float, t: float) -> Floats:
@@ -206,46 +227,53 @@ def _fold_norm(
     return np.ascontiguousarray(weight * gain), (bias - tensors[f"{name}.running_mean"]) * gain + offset, unused
 
 
-def _layer_norm(x: Floats, affine: tuple[Floats, Floats]) -> Floats:
+def _each_array(value: Any, move: Callable[[Floats], Any]) -> Any:
+    """A value with every array in its lists and tuples moved."""
+    if isinstance(value, np.ndarray):
+        return move(value)
+    return type(value)(_each_array(item, move) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _layer_norm(x: Floats, affine: tuple[Floats, Floats], xp: ModuleType) -> Floats:
     x = x - x.mean(-1, keepdims=True)
-    x /= np.sqrt(np.square(x).mean(-1, keepdims=True) + np.float32(LAYER_NORM_EPSILON))
+    x /= xp.sqrt(xp.square(x).mean(-1, keepdims=True) + np.float32(LAYER_NORM_EPSILON))
     x *= affine[0]
     x += affine[1]
     return x
 
 
-def _activation(name: str) -> tuple[Callable[[Floats, Floats], None], float]:
+def _activation(name: str) -> tuple[Callable[[Floats, Floats, ModuleType], None], float]:
     """An activation in place, given scratch of the same shape, and the gain its argument must already carry."""
     return (_silu_of_half, 0.5) if name == "silu" else (_gelu, 1.0)
 
 
-def _plain_activation(name: str) -> Callable[[Floats], Floats]:
+def _plain_activation(name: str) -> Callable[[Floats, ModuleType], Floats]:
     """The same activation as a function of a fresh array, which it overwrites and returns."""
     activate, gain = _activation(name)
 
-    def apply(x: Floats) -> Floats:
+    def apply(x: Floats, xp: ModuleType) -> Floats:
         x = x * np.float32(gain)
-        activate(x, np.empty_like(x))
+        activate(x, xp.empty_like(x), xp)
         return x
 
     return apply
 
 
-def _silu_of_half(x: Floats, scratch: Floats) -> None:
+def _silu_of_half(x: Floats, scratch: Floats, xp: ModuleType) -> None:
     """silu(2 x) = x (1 + tanh x): three passes, and no overflow as with the exponential."""
-    np.tanh(x, out=scratch)
+    xp.tanh(x, out=scratch)
     scratch += np.float32(1)
     x *= scratch
 
 
-def _gelu(x: Floats, scratch: Floats) -> None:
+def _gelu(x: Floats, scratch: Floats, xp: ModuleType) -> None:
     """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), torch's "tanh" form."""
-    np.multiply(x, x, out=scratch)
+    xp.multiply(x, x, out=scratch)
     scratch *= np.float32(0.044715)
     scratch += np.float32(1)
     scratch *= x
     scratch *= np.float32(np.sqrt(2 / np.pi))
-    np.tanh(scratch, out=scratch)
+    xp.tanh(scratch, out=scratch)
     scratch += np.float32(1)
     x *= scratch
     x *= np.float32(0.5)

@@ -74,7 +74,7 @@ class CurveFollower:
 
     def __init__(self, chain: Chain, orientation: bool = True) -> None:
         self.chain, self._kernel = chain, load_curve_kernel(chain)
-        scale = 0.5 * chain.reach  # makes lengths of turns, so that neither outweighs the other
+        scale = 0.5 * chain.reach or 1.0  # makes lengths of turns, so that neither outweighs the other
         self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
         around = np.array(chain.kinds) == "hinge"
         self._period = np.where(around, [[2 * np.pi], [0.5 / np.pi]], 0.0)
