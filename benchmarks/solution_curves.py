@@ -22,7 +22,7 @@ STEP = 0.05  # rad, or m: longest step along a curve
 SHORTEST = 1e-3  # a curve ends where no step of this length succeeds: at a limit, or where two curves cross
 STRAIGHT = 0.9  # cosine between the tangents at both ends of a step
 CORRECTIONS = 5  # Newton steps back onto the curve
-MOST_STEPS = 1500  # a curve that is not at its end by then is given up: near singular poses some take short steps for ever
+MOST_STEPS = 1500  # a curve that has not ended by then ends there: near singular poses some take short steps for ever
 LONGEST = 200.0  # rad, or m: no curve of an arm with finite ranges gets there
 
 
