@@ -68,7 +68,7 @@ class Tracker:
         kind = (PointLayers, CurveLayers, CloudLayers)[min(finder.dimension, 2)]
         self._layers = kind(finder, float(np.clip(max_step / 3.0, *SPACINGS)))
         half = 0.5 * (self._chain.upper - self._chain.lower)
-        self._middle = np.where(np.isfinite(half), 0.5 * (self._chain.sample_lower + self._chain.sample_upper), 0.0)
+        self._middle = np.where(np.isfinite(half), self._chain.middle, 0.0)
         self._stiffness = limit_weight / half**2  # 0 where there is no limit
         self._smoother = Smoother(finder, self._middle, self._stiffness, max_step)
 
@@ -102,11 +102,13 @@ class Tracker:
             if layer is None and last is not None and i - before > 1:
                 waypoints[len(layers) : len(layers)] = range(before + 1, i)
                 continue
-            if layer is None and last is not None:
-                jumps.append(self._jump(i, last, targets[i : i + 1]))
-            layer = self._anew(last, poses[i]) if layer is None else layer
-            if layer is None and last is None:
-                jumps.append(Jump(i, NO_ANSWER))
+            if layer is None:
+                anew = self._anew(last, poses[i])
+                if anew is None:
+                    jumps.append(Jump(i, NO_ANSWER))
+                elif last is not None:
+                    jumps.append(self._jump(i, last, targets[i : i + 1]))
+                layer = anew
             layers.append(layer)
             last, before = layer, i
         return Chosen(waypoints, *self._backwards(layers), jumps)
