@@ -67,10 +67,10 @@ def arm_rows(sets: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "arm": _title(part),
             "poses": part["poses"],
-            "answers": sum(count["answers"] for count in part["counts"].values()),
+            "answers": f"{sum(count['answers'] for count in part['counts'].values()):,}",
             "recall": f"{part['recall']:.6f}",
             "covered": f"{part['coverage']:.6f}",
-            "pieces": part["oracle_pieces"],
+            "pieces": f"{part['oracle_pieces']:,}",
             "piece recall": f"{part['piece_recall']:.6f}",
             "error, um / urad": " / ".join(
                 f"{1e6 * part[f'{key}_error_max']:.2f}" for key in ("position", "orientation")
