@@ -123,7 +123,7 @@ class Eaik(Peer):
             raise HybridIKError(f"EAIK is used here for arms of 7 hinges; {robot.name} has other joints")
         from eaik.pybindings import EAIK
 
-        H, P, R_last_tip = _axes_and_offsets(robot)
+        H, P, R_last_tip = axes_and_offsets(robot)
         low, high = robot.chain.sample_lower[-1], robot.chain.sample_upper[-1]
         self.locked = low + (high - low) * (np.arange(samples) + 0.5) / samples
         self.arms = [EAIK.Robot(H, P, R_last_tip, [(6, q)], True) for q in self.locked]
@@ -160,10 +160,10 @@ class Eaik(Peer):
         """Of the model that it was given; the last joint is locked, and so taken as close as there is one."""
         from eaik.pybindings import EAIK
 
-        return EAIK.Robot(*_axes_and_offsets(self.robot), [(6, q[6])], True).fwdkin(q)
+        return EAIK.Robot(*axes_and_offsets(self.robot), [(6, q[6])], True).fwdkin(q)
 
 
-def _axes_and_offsets(robot: Robot) -> tuple[Array, Array, Array]:
+def axes_and_offsets(robot: Robot) -> tuple[Array, Array, Array]:
     """Joint axes (3, n) and offsets (3, n + 1) in the base at q = 0, and the tip's rotation there."""
     chain = robot.chain
     T_base_joint = [chain.T_base_first]

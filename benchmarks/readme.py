@@ -16,13 +16,16 @@ from peer_tables import PEER_TABLES
 from record import RESULTS
 from speed_tables import SPEED_TABLES
 from tables import duration, heading, line, source
+from whole_set_summary import SET_TABLES
 
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-NETWORK_PAGE, PEERS_PAGE, SPEED_PAGE = (ROOT / "docs" / f"{name}.md" for name in ("network", "peers", "speed"))
+NETWORK_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE = (
+    ROOT / "docs" / f"{name}.md" for name in ("network", "peers", "speed", "solution_sets")
+)
 
 
 def compare_table(result: dict[str, Any]) -> str:
@@ -215,6 +218,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     },
     PEERS_PAGE: {name: ("peers", table) for name, table in PEER_TABLES.items()},
     SPEED_PAGE: SPEED_TABLES,
+    SETS_PAGE: SET_TABLES,
 }
 
 

@@ -22,6 +22,7 @@ STEP = 0.05  # rad, or m: longest step along a curve
 SHORTEST = 1e-3  # a curve ends where no step of this length succeeds: at a limit, or where two curves cross
 STRAIGHT = 0.9  # cosine between the tangents at both ends of a step
 CORRECTIONS = 5  # Newton steps back onto the curve
+MOST_STEPS = 1500  # a curve that has not ended by then ends there: near singular poses some take short steps for ever
 LONGEST = 200.0  # rad, or m: no curve of an arm with finite ranges gets there
 
 
@@ -68,8 +69,8 @@ def _trace(robot: Robot, target: Pose, q0: Array, t0: Array) -> tuple[list[list[
     """Points from `q0` on in the direction `t0`, and whether they came back to it; step by step for all curves."""
     q, t, h = q0.copy(), t0.copy(), np.full(len(q0), STEP)
     paths, closed, length = [[row] for row in q0], np.zeros(len(q0), bool), np.zeros(len(q0))
-    active = np.arange(len(q0))
-    while len(active):
+    active, steps = np.arange(len(q0)), 0
+    while len(active) and (steps := steps + 1) <= MOST_STEPS:
         new, t_new, met = correct(robot, target[active], q[active] + h[active, None] * t[active], t[active])
         inside = ((new >= robot.lower) & (new <= robot.upper)).all(-1)
         moved = np.linalg.norm(new - q[active], axis=-1)

@@ -96,6 +96,11 @@ class Chain:
         return np.where(np.isfinite(self.upper), self.upper, np.pi)
 
     @cached_property
+    def middle(self) -> Array:
+        """Middle of the range that starts are drawn from."""
+        return 0.5 * (self.sample_lower + self.sample_upper)
+
+    @cached_property
     def reach(self) -> float:
         """A bound [m] on how far the last joint frame can be from the first: link lengths, and strokes of slides."""
         stroke = np.maximum(np.abs(self.sample_lower), np.abs(self.sample_upper))

@@ -138,7 +138,7 @@ def test_many_answers(panda, solvers, nearby):
         apart = np.linalg.norm(q[:, None] - q[None], axis=-1)[np.triu_indices(len(q), 1)]
         assert (apart >= 0.1).all()
         assert np.abs(panda.forward_kinematics(q).position - pose.position[row]).max() < 1e-6
-        cost = np.linalg.norm(q - panda.home, axis=-1) if nearby else solvers[0]._from_limits(q)
+        cost = np.linalg.norm(q - panda.home, axis=-1) if nearby else solvers[0]._host._from_limits(q)
         assert (np.diff(cost) >= 0).all()
 
 

@@ -26,6 +26,9 @@ EASY = 1  # after so few of them the next step is longer
 GROWTH = 1.5
 BASIN = 0.5  # how long corrections may be, in units of the clearance
 BOLD = 4.0  # how long steps may be at most, in the same units
+# Where curves come nearer than this to each other, they are taken to cross, and gone over by a leap [rad, or m]: to
+# turn off with the curve would take steps as small, and where they do cross there is no end to that.
+CROSSING, LEAP = 1e-3, 0.03
 ACCURACY = 0.01  # how far from the curve points may be, in lengths of a step
 WIDTH = 0.01  # square of the distance from a chord, in units of its length, within which joints are on its curve
 BEYOND = 0.02  # and how far beyond its ends: where two chords meet at an angle, there is a gap between them
@@ -53,6 +56,8 @@ class Progress(NamedTuple):
     clear: Any
     ending: Any
     """The limit that is aimed at, as in `info`, or `NOWHERE`."""
+    leaping: Any
+    """1 while a step is meant to go over a place where curves cross."""
 
 
 @compiled
@@ -72,7 +77,9 @@ def follow_rows(step, starts, targets, tool, options, border, period, limits, po
     """
     dof = starts.shape[1]
     lanes = Lanes(doubles((4 * dof + CORRECTION) * LANES), dof, integers(LANES), integers(LANES))
-    progress = Progress(doubles(LANES), doubles(LANES), doubles(LANES), doubles(LANES), integers(LANES))
+    progress = Progress(
+        doubles(LANES), doubles(LANES), doubles(LANES), doubles(LANES), integers(LANES), integers(LANES)
+    )
     curves = Curves(starts, options, period, limits, points, tangents, winding, info)
     prepare(lanes, tool, 0.0)
     info[:] = 0
@@ -84,7 +91,7 @@ def follow_rows(step, starts, targets, tool, options, border, period, limits, po
                 if info[following, VERDICT] == OPEN:
                     lanes.row[lane], lanes.steps[lane] = following, 0
                     progress.step[lane], progress.travelled[lane], progress.clear[lane] = options[FIRST], 0.0, 0.0
-                    progress.ending[lane] = NOWHERE
+                    progress.ending[lane], progress.leaping[lane] = NOWHERE, 0
                     aim(lanes, lane, starts[following], border[following], targets, following)
                 following += 1
             busy = busy or lanes.row[lane] >= 0
@@ -116,6 +123,8 @@ def advance(lanes, lane, progress, curves):
         correct(lanes, lane)
     elif n > 0 and progress.step[lane] > curves.options[SHORTEST]:
         progress.step[lane] *= 0.5
+        if progress.leaping[lane] and progress.step[lane] < CROSSING:
+            progress.leaping[lane], progress.step[lane] = 0, max(progress.clear[lane], curves.options[SHORTEST])
         predict(lanes, lane, progress, curves)
     else:
         finish(lanes, lane, curves, LOST)
@@ -164,9 +173,13 @@ def meets_limit(lanes, lane, progress, curves):
 
 @inlined
 def is_safe(lanes, lane, progress, curves):
-    """Whether the correction leads to the nearest curve: where it is short before the clearance (Kantorovich, 1948)."""
+    """Whether the correction leads to the nearest curve: where it is short before the clearance (Kantorovich, 1948).
+
+    A start is what it is, and a leap is meant to go where nothing is clear.
+    """
     correction = length(lanes, 2 * lanes.dof + CORRECTION, lane)
-    return correction < progress.step[lane] and correction < BASIN * clearance(lanes, lane, curves)
+    free = progress.leaping[lane] or curves.info[lanes.row[lane], N_POINTS] == 0
+    return correction < progress.step[lane] and (free or correction < BASIN * clearance(lanes, lane, curves))
 
 
 @inlined
@@ -205,7 +218,9 @@ def keep(lanes, lane, progress, curves, norm):
         return
     grown = GROWTH * progress.step[lane] if lanes.steps[lane] <= EASY else progress.step[lane]
     clear = next_clearance(lanes, lane, progress, curves)
-    progress.step[lane] = max(min(grown, clear, curves.options[LONGEST]), curves.options[SHORTEST])
+    progress.leaping[lane] = 1 if clear < CROSSING else 0
+    step = LEAP if progress.leaping[lane] else min(grown, clear)
+    progress.step[lane] = max(min(step, curves.options[LONGEST]), curves.options[SHORTEST])
     predict(lanes, lane, progress, curves)
 
 

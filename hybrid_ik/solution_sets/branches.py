@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 
 PATIENT = 60  # steps from a start: near singularities, where answers are close to each other, many are needed
 SAME = 1e-3  # rad, or m: answers nearer than this are one
+BARELY = 1e-4  # rad, or m: answers as little beyond a limit may lie on it
+EXACTLY = 1e-9  # m and rad
 TURN = 2.0 * np.pi
 
 
@@ -41,7 +43,10 @@ def find_branches(
         tried, n = n, 2 * n
     copies = [copy for q in answers for copy in _within(follower.chain, q)]
     q = np.array(copies).reshape(-1, follower.chain.dof)
-    judged = follower.settle(target, q, np.zeros_like(q), tolerance=tolerance)
+    exact = follower.settle(target, q, np.zeros_like(q), tolerance=(EXACTLY, EXACTLY))
+    near = np.abs(exact.q - q).max(1, initial=0.0) < BARELY
+    q = np.clip(np.where(near[:, None], exact.q, q), follower.chain.lower, follower.chain.upper)
+    judged = follower.settle(target, q, np.zeros_like(q), tolerance=tolerance, most_steps=0)
     pieces = [
         Piece(q, np.zeros_like(q), e[:1], e[1:], False, 0.0, None, np.zeros(q.shape[1]))
         for q, e in zip(judged.q[judged.success][:, None], judged.errors[judged.success], strict=True)
@@ -50,9 +55,9 @@ def find_branches(
 
 
 def _within(chain: Chain, q: Array) -> list[Array]:
-    """The same answer wherever whole turns take it within the limits; joints without limits stay near 0."""
+    """The same answer wherever whole turns take it within the limits, or barely beyond; joints without stay near 0."""
     values = []
-    for x, kind, lower, upper in zip(q, chain.kinds, chain.lower, chain.upper, strict=True):
+    for x, kind, lower, upper in zip(q, chain.kinds, chain.lower - BARELY, chain.upper + BARELY, strict=True):
         if kind == "slide":
             values.append([x] if lower <= x <= upper else [])
         elif np.isinf(upper - lower):

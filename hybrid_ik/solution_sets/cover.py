@@ -36,12 +36,13 @@ def find_cover(
     to go on from themselves. The cover ends when that share is at most `miss`, or when it has `most_points` points.
     """
     cover = _Cover(chain, config, pose, spacing, most_points)
-    sampler = UniformSampler(chain)
+    sampler, seen = UniformSampler(chain), 0  # answers since the cover has grown
     for k in range(1, MOST_ROUNDS + 1):
         starts = sampler.table(k * STARTS)[-STARTS:]
         answers = cover.refine(starts)
         far = cover.distances(answers.q) > spacing
-        missing = (far.sum() + 1.0) / (len(far) + 1.0)
+        missing = (far.sum() + 1.0) / (seen + len(far) + 1.0)
+        seen = 0 if far.any() else seen + len(far)
         cover.grow(answers[far])
         if missing <= miss or len(cover.q) >= most_points or not len(far):
             break

@@ -53,7 +53,7 @@ def cut(loops: Loops, chain: Chain) -> list[Spans]:
     wider than a turn has several such places: then there are parts for each of them. A curve along which such a joint
     goes round leaves its limits only after some rounds.
     """
-    middle, half = 0.5 * (chain.sample_lower + chain.sample_upper), 0.5 * (chain.upper - chain.lower)
+    middle, half = chain.middle, 0.5 * (chain.upper - chain.lower)
     middle, hinge = np.where(np.isfinite(half), middle, 0.0), np.array(chain.kinds) == "hinge"
     around, wide = hinge & (half < np.pi), hinge & (half >= np.pi) & np.isfinite(half)
     n_turns = np.abs(np.round(loops.winding / TURN)).astype(int) * wide

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import forward_kinematics
-from hybrid_ik.kernels.curves import CLOSED, load_curve_kernel
+from hybrid_ik.kernels.curves import CLOSED, LONG, load_curve_kernel
 from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.hermite import Segments
-from hybrid_ik.solution_sets.loops import Loops, may_be_within
+from hybrid_ik.solution_sets.loops import TURN, Loops, may_be_within
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -31,11 +31,12 @@ Mask = NDArray[np.bool_]
 FIRST, LONGEST, SHORTEST, STRAIGHT, TOO_LONG = 0.05, 0.25, 1e-5, 0.95, 100.0
 CLEARANCE = 1.0  # share of the least singular value, in units of half the reach, that a step may always take
 CLOSE = 1e-4  # m and rad: points between which curves are interpolated need no more
-EXACT = 1e-6  # of starts, so that they are seen again when a curve comes back to them
+EXACT = 1e-9  # of starts, so that they are seen again when a curve comes back to them
 BARELY = 1e-9  # rad, or m: joints as little beyond a limit are moved onto it
 NEAR = 0.3  # rad, or m: how far along a curve a limit is looked for
 DAMPING, MOST_STEPS = 0.1, 25
-MOST_POINTS = 2048  # of one curve
+# Room for points of one curve, and more for arms that are nearly singular all along one, so that steps are short.
+MOST_POINTS, EVEN_MORE_POINTS = 1024, 32_768
 
 FIRST_STARTS, MOST_STARTS = 32, 1024
 FOLLOWED_AT_ONCE = 12  # starts that are followed before the others are looked for on what they led to
@@ -164,20 +165,24 @@ class CurveFollower:
             while len(unknown):
                 some, unknown = unknown[:FOLLOWED_AT_ONCE], unknown[FOLLOWED_AT_ONCE:]
                 found.add(self.follow(target, some, self._any_way[: len(some)], self._nowhere, self._steps))
-                found.count(some)
+                found.lose(found.count(some))
                 unknown = found.count(unknown)
             loops, tried = found.loops(n), n
-            if loops.missing <= miss or n >= MOST_STARTS:
+            if loops.unseen <= miss or n >= MOST_STARTS:
                 return loops
             n *= 2
 
-    def follow(self, target: Array, starts: Array, border: Array, limits: Array, steps: Array) -> Ways:
+    def follow(
+        self, target: Array, starts: Array, border: Array, limits: Array, steps: Array, room: int = MOST_POINTS
+    ) -> Ways:
         """See `follow_loops.follow_rows`."""
         m, dof = starts.shape
-        points, tangents = np.empty((2, m, MOST_POINTS, dof))
+        points, tangents = np.empty((2, m, room, dof))
         winding, info = np.zeros((m, dof)), np.empty((m, 3), np.int32)
         rows = np.ascontiguousarray(starts), target, self._tool, steps, border, self._period, limits
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
+        if room < EVEN_MORE_POINTS and (info[:, 1] == LONG).any():
+            return self.follow(target, starts, border, limits, steps, EVEN_MORE_POINTS)
         return Ways(points, tangents, winding, *info.T)
 
     def cheapest_ways(
@@ -203,6 +208,7 @@ class _Found:
         none = np.empty((0, follower.chain.dof))
         self._follower, self._segments = follower, Segments(none, none, none, none)
         self._owner, self._winding, self._hits = np.empty(0, np.intp), none, np.empty(0, np.intp)
+        self._n_lost = 0
 
     def add(self, ways: Ways) -> None:
         """Adds the curves that have closed, each once."""
@@ -242,9 +248,15 @@ class _Found:
         self._hits += np.bincount(self._owner[segment[segment >= 0]], minlength=len(self._hits))
         return q[segment < 0]
 
+    def lose(self, q: Array) -> None:
+        """Counts those of the joints `(m, dof)` that are within the limits, as lying on no curve."""
+        chain = self._follower.chain
+        turns = np.where(np.array(chain.kinds) == "hinge", TURN * np.round((q - chain.middle) / TURN), 0.0)
+        self._n_lost += int(((q - turns >= chain.lower) & (q - turns <= chain.upper)).all(1).sum())
+
     def loops(self, n_starts: int) -> Loops:
         """What was found."""
         first = np.searchsorted(self._owner, np.arange(len(self._winding) + 1))
         within = np.zeros(len(self._winding), bool)
         within[self._owner[may_be_within(self._segments, self._follower.chain)]] = True
-        return Loops(self._segments, first, self._winding, self._hits, within, n_starts)
+        return Loops(self._segments, first, self._winding, self._hits, within, n_starts, self._n_lost)

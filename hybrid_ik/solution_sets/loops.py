@@ -33,6 +33,8 @@ class Loops:
     """Which of them may have a part within the limits `(k,)`."""
     n_starts: int
     """Starts tried."""
+    n_lost: int = 0
+    """Answers within the limits that starts led to, but no curve could be followed from: singular ones."""
 
     @cached_property
     def places(self) -> Places:
@@ -40,27 +42,39 @@ class Loops:
         return Places(self)
 
     @property
+    def unseen(self) -> float:
+        """See `missing_chance`; what is found beyond the limits is not missed, but its starts are starts too."""
+        return missing_chance(self.hits[self.within] if self.within.any() else self.hits, int(self.hits.sum()))
+
+    @property
     def missing(self) -> float:
-        """See `missing_chance`; what is found beyond the limits counts only where there is nothing else."""
-        return missing_chance(self.hits[self.within] if self.within.any() else self.hits)
+        """The chance that a curve was not seen, or the share of starts that led to answers on none, if it is larger.
+
+        The latter are singular: there the answers may be a surface, of which curves are a small part.
+        """
+        return max(self.unseen, self.n_lost / max(1, int(self.hits.sum()) + self.n_lost))
 
     def chosen(self, which: Mask) -> Loops:
         """Some of the curves."""
         own = np.repeat(which, np.diff(self.first))
         s, first = self.segments, np.concatenate([[0], np.cumsum(np.diff(self.first)[which])])
         segments = Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own])
-        return Loops(segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts)
+        return Loops(
+            segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts, self.n_lost
+        )
 
 
-def missing_chance(hits: NDArray[np.int64]) -> float:
+def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> float:
     """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
+
+    Starts that led to something else may be counted in `n_starts`.
 
     The larger of two estimates. Good's and Turing's (Good, 1953): the share of starts that led to what no other one led
     to is the chance that the next one leads to something new. Where each thing was hit more than once it says nothing;
     then the chance counts with which all starts would have missed a thing as rare as the rarest of these.
     """
-    n = int(hits.sum())
-    if n == 0:
+    n = int(hits.sum()) if n_starts is None else n_starts
+    if len(hits) == 0:
         return 1.0
     return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
 
@@ -91,7 +105,7 @@ class Places:
 def may_be_within(segments: Segments, chain: Chain) -> Indices:
     """Segments that come near enough to the limits to have a part within them, whole turns aside."""
     middle, half = 0.5 * (segments.q0 + segments.q1), 0.5 * (chain.upper - chain.lower)
-    d = middle - 0.5 * (chain.sample_lower + chain.sample_upper)
+    d = middle - chain.middle
     d = np.where((np.array(chain.kinds) == "hinge"), d - TURN * np.round(d / TURN), d)
     chord = segments.q1 - segments.q0
     reach = 0.6 * np.sqrt(np.einsum("ij,ij->i", chord, chord))

@@ -48,7 +48,7 @@ def _from_limits(chain: Chain, n_rows: int, q: Array) -> Array:
     """How near the joint that is nearest to a limit is to it: 0 in the middle of its range, 1 on the limit."""
     half = 0.5 * (chain.upper - chain.lower)
     limited = np.isfinite(half)
-    off = (q - 0.5 * (chain.sample_lower + chain.sample_upper))[:, limited] / half[limited]
+    off = (q - chain.middle)[:, limited] / half[limited]
     return np.asarray(np.abs(off).max(1, initial=0.0))
 
 

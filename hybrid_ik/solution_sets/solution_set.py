@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 FOOT_STEPS = 4  # Newton steps to the nearest point of a curve
+LONGEST_STEP = 0.1  # rad, or m: of those that are taken on the curve itself
+SHARES = np.array([1.0, 0.5, 0.2, 0.05])  # of such a step that are tried: far from q a curve may bend away from it
+NO_NEARER = 1e-9  # rad, or m
 SLACK = 0.3  # chords whose distance is larger than the least by this share of their length are looked at too
 
 
@@ -39,7 +42,7 @@ class Limit:
         return f"{self.side} limit of {self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """One connected piece of a solution set: an arc between two joint limits, a closed curve, or a single point."""
 
@@ -65,7 +68,9 @@ class Piece:
 
     @cached_property
     def segments(self) -> Segments:
-        """The parts between neighbouring points."""
+        """The parts between neighbouring points; none where the points do not lie on a curve."""
+        if self.length == 0.0:
+            return Segments(self.q[:0], self.q[:0], self.tangent[:0], self.tangent[:0])
         if self.closed:
             after = np.concatenate([self.q[1:], self.q[:1] + self.winding])
             return Segments(self.q, after, self.tangent, np.concatenate([self.tangent[1:], self.tangent[:1]]))
@@ -131,8 +136,10 @@ class SolutionSet(Sequence[Piece]):
         """Random answers `(n, dof)`, evenly by the length of the curves, or by number where they are points; verified.
 
         Raises:
-            InvalidInputError: the set is empty.
+            InvalidInputError: the set is empty, or n is not a number of answers.
         """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise InvalidInputError(f"n must be a whole number of at least 0, got {n!r}")
         self._check_not_empty()
         rng = np.random.default_rng(rng)
         if self.length == 0.0:
@@ -141,7 +148,8 @@ class SolutionSet(Sequence[Piece]):
         place = rng.random(n) * ends[-1]
         segment = np.minimum(np.searchsorted(ends, place, side="right"), len(ends) - 1)
         u = 1.0 - (ends[segment] - place) / self._segments.length[segment]
-        return self._settled(segment, u)
+        q, _ = self._settled(segment, u)
+        return q
 
     def along(self, point: NDArray[np.intp], offset: Array) -> Array:
         """Answers `(m, k, dof)` beside rows `point` `(m,)` of `q`, along their curves; verified.
@@ -158,7 +166,7 @@ class SolutionSet(Sequence[Piece]):
         place = np.where(round_, np.mod(place, n_parts), np.clip(place, 0.0, n_parts))
         part = np.minimum(place.astype(int), n_parts - 1)
         first = (np.cumsum(parts) - parts)[own][:, None]
-        found = self._settled((first + part).ravel(), (place - part).ravel())
+        found, _ = self._settled((first + part).ravel(), (place - part).ravel())
         return found.reshape(*offset.shape, -1)
 
     def nearest(self, q: ArrayLike) -> Array:
@@ -188,11 +196,16 @@ class SolutionSet(Sequence[Piece]):
         """The pieces, each in its colour, as the values of two joints; by default of those that vary most.
 
         Needs matplotlib, which comes with the extra `viewer`.
+
+        Raises:
+            InvalidInputError: there are no such joints.
         """
         from matplotlib.figure import Figure
 
         spread = np.ptp(self.q, axis=0) if len(self.q) else np.zeros(self._chain.dof)
         x, y = joints or sorted(np.argsort(-spread, kind="stable")[:2].tolist())
+        if not {x, y} <= set(range(self._chain.dof)):
+            raise InvalidInputError(f"joints must be two of 0 to {self._chain.dof - 1}, got {joints!r}")
         figure = Figure(figsize=(6.0, 5.0), layout="constrained")
         axes = figure.subplots()
         for piece in self.pieces:
@@ -220,9 +233,28 @@ class SolutionSet(Sequence[Piece]):
 
     def _nearest(self, q: Array) -> Array:
         """The nearest of the points, and of the feet of q on the segments that may be nearest."""
-        feet = self._settled(*self._feet(q))
+        feet, tangents = self._settled(*self._feet(q))
         answers = np.concatenate([feet, self.q])
-        return answers[np.argmin(np.linalg.norm(self._wrapped(answers - q), axis=1))]
+        nearest = np.argmin(np.linalg.norm(self._wrapped(answers - q), axis=1))
+        if not self.length:
+            return answers[nearest]
+        tangent = np.concatenate([tangents, *(piece.tangent for piece in self.pieces)])[nearest]
+        return self._nearer(answers[nearest], tangent, q)
+
+    def _nearer(self, answer: Array, tangent: Array, q: Array) -> Array:
+        """Goes on along the curve as long as that leads nearer: where it bends, feet on its segments are not yet it."""
+        for _ in range(FOOT_STEPS):
+            way = self._wrapped(q - answer)
+            steps = np.clip(way @ tangent, -LONGEST_STEP, LONGEST_STEP) * SHARES
+            on, tangents, success = self._verified(
+                answer + steps[:, None] * tangent, np.tile(tangent, (len(SHARES), 1))
+            )
+            distance = np.where(success, np.linalg.norm(self._wrapped(on - q), axis=1), np.inf)
+            nearest = np.argmin(distance)
+            if distance[nearest] > np.linalg.norm(way) - NO_NEARER:
+                break
+            answer, tangent = on[nearest], tangents[nearest]
+        return answer
 
     def _feet(self, q: Array) -> tuple[NDArray[np.intp], Array]:
         """Segments, and where on them the way to q is shortest: from its foot on the chord by Newton's method."""
@@ -244,19 +276,31 @@ class SolutionSet(Sequence[Piece]):
             u = np.clip(u - np.einsum("ij,ij->i", off, first) / np.maximum(slope, 0.1 * speed), 0.0, 1.0)
         return segment, u
 
-    def _settled(self, segment: NDArray[np.intp], u: Array) -> Array:
-        """Verified joints at these places; the first point of a segment where the way to the curve is not found."""
-        q, tangent = self._segments.at(segment, u)
+    def _settled(self, segment: NDArray[np.intp], u: Array) -> tuple[Array, Array]:
+        """Verified joints at these places, and the tangents there.
+
+        The first point of a segment where the way to the curve is not found.
+        """
+        on, tangent, success = self._verified(*self._segments.at(segment, u))
+        q0, t0 = self._segments.q0[segment], self._segments.t0[segment]
+        return np.where(success[:, None], on, q0), np.where(success[:, None], tangent, t0)
+
+    def _verified(self, q: Array, tangent: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Joints moved across the tangents onto the curve and to within the limits, the tangents, which are answers."""
         settled = self._follower.settle(self._target, q, border=tangent, tolerance=self._tolerance)
-        on = np.where(settled.success[:, None], settled.q, self._segments.q0[segment])
-        return np.clip(on, self._chain.lower, self._chain.upper)
+        on = np.clip(settled.q, self._chain.lower, self._chain.upper)
+        judged = self._follower.settle(self._target, on, border=tangent, tolerance=self._tolerance, most_steps=0)
+        return on, judged.tangent, settled.success & judged.success
 
     def _wrapped(self, d: Array) -> Array:
         """Differences of joints, the shortest way round for those that go round without limits."""
         return d - self._period * np.round(d / np.where(self._period > 0, self._period, 1.0))
 
     def _checked(self, q: ArrayLike) -> Array:
-        joints = np.asarray(q, dtype=float)
+        try:
+            joints = np.asarray(q, dtype=float)
+        except (TypeError, ValueError):
+            joints = np.empty(0)
         if joints.shape[-1:] != (self._chain.dof,) or not np.isfinite(joints).all():
             raise InvalidInputError(f"expected finite joints (*batch, {self._chain.dof}), got {q!r}")
         return joints

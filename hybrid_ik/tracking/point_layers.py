@@ -57,12 +57,10 @@ class CloudLayers(PointLayers):
         chain = self._finder.chain
         half = 0.5 * (chain.upper - chain.lower)
         finite = np.isfinite(half)
-        off = np.where(
-            finite, (0.5 * (chain.sample_lower + chain.sample_upper) - points.q) / np.where(finite, half, 1.0), 0.0
-        )
+        off = np.where(finite, (chain.middle - points.q) / np.where(finite, half, 1.0), 0.0)
         pulled = self._answers(points.q + self.spacing * off, target)
         q = np.concatenate([points.q, pulled])
-        middle = 0.5 * (chain.sample_lower + chain.sample_upper)
+        middle = chain.middle
         share = np.abs((q - middle)[:, finite] / half[finite]).max(1, initial=0.0)
         return self._points(_apart(q[np.argsort(share, kind="stable")], 0.5 * self.spacing, MOST_POINTS))
 
