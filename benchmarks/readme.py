@@ -16,6 +16,7 @@ from peer_tables import PEER_TABLES
 from record import RESULTS
 from speed_tables import SPEED_TABLES
 from tables import duration, heading, line, source
+from tracking_tables import TRACKING_TABLES
 from whole_set_summary import SET_TABLES
 
 from hybrid_ik.checkpoint import load_network
@@ -23,8 +24,8 @@ from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-NETWORK_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE = (
-    ROOT / "docs" / f"{name}.md" for name in ("network", "peers", "speed", "solution_sets")
+NETWORK_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE = (
+    ROOT / "docs" / f"{name}.md" for name in ("network", "peers", "speed", "solution_sets", "tracking")
 )
 
 
@@ -219,6 +220,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     PEERS_PAGE: {name: ("peers", table) for name, table in PEER_TABLES.items()},
     SPEED_PAGE: SPEED_TABLES,
     SETS_PAGE: SET_TABLES,
+    TRACKING_PAGE: TRACKING_TABLES,
 }
 
 

@@ -157,10 +157,9 @@ def _judged(robot: Robot, poses: Pose, start: Array, max_step: float, found: Fol
 def measure(name: str, options: Options, core: int | None = 1) -> dict[str, Any]:
     """Every follower on every path of an arm, in turns; all of it on one core."""
     robot = make_robot(name)
-    followers = {
-        **FOLLOWERS,
-        "ssik": PeerRow("ssik", partial(Ssik, arm=SSIK.get(name, name)), "nearest of its answers"),
-    }
+    followers = {**FOLLOWERS}
+    for row, kind, label in (("ssik", Ssik, "ssik, nearest answer"), ("ssik_tracker", SsikTracker, "ssik, Tracker")):
+        followers[row] = PeerRow(label, partial(kind, arm=SSIK.get(name, name)), "as its documentation has it")
     peers, _, left_out = make_peers(followers, robot, options.seed)
     solver = HybridSolver(robot)
     work: dict[str, Callable[[Pose, Array], Followed]] = {"track": partial(track, solver, options.max_step)}
