@@ -59,7 +59,7 @@ class SsikTracker(Ssik):
         if self.tracker is None or not np.array_equal(self.tracker.q, start):
             self.tracker = self.arm.tracker(start)
         step = self.tracker.update(goal)
-        return np.array(step.q) if step.reachable else None
+        return None if step.reason else np.array(step.q)
 
 
 @dataclass(frozen=True)
