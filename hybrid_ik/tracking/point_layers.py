@@ -13,6 +13,7 @@ from hybrid_ik.tracking.layers import Points
 Array = NDArray[np.float64]
 
 MOST_POINTS = 64  # of a layer
+PULLS = 1.0, 4.0  # how far points of a cloud are moved, in distances between them
 SAME = 1e-5  # rad, or m: answers of an arm without a spare joint that are as near are one
 
 
@@ -50,19 +51,31 @@ class PointLayers:
 
 
 class CloudLayers(PointLayers):
-    """Layers of arms with two spare joints or more: points, and what they come to when they move off the limits."""
+    """Layers of arms with two spare joints or more: points, and others around them."""
 
     def around(self, points: Points, target: Array) -> Points:
-        """The points, and others nearer to the middle of the ranges; `MOST_POINTS` of them at most, none too near."""
-        chain = self._finder.chain
+        """The points, others nearer to the middle of the ranges, and others anywhere; `MOST_POINTS` spread over them."""
+        chain, q = self._finder.chain, points.q
+        if not len(q):
+            return self._points(q)
         half = 0.5 * (chain.upper - chain.lower)
         finite = np.isfinite(half)
-        off = np.where(finite, (chain.middle - points.q) / np.where(finite, half, 1.0), 0.0)
-        pulled = self._answers(points.q + self.spacing * off, target)
-        q = np.concatenate([points.q, pulled])
-        middle = chain.middle
-        share = np.abs((q - middle)[:, finite] / half[finite]).max(1, initial=0.0)
-        return self._points(_apart(q[np.argsort(share, kind="stable")], 0.5 * self.spacing, MOST_POINTS))
+        off = np.where(finite, (chain.middle - q) / np.where(finite, half, 1.0), 0.0)
+        rng = np.random.default_rng(0)
+        moved = [q + length * self.spacing * off for length in PULLS]
+        moved += [q + length * self.spacing * rng.normal(size=q.shape) for length in PULLS]
+        q = np.concatenate([q, self._answers(np.concatenate(moved), target)])
+        share = np.abs((q - chain.middle)[:, finite] / half[finite]).max(1, initial=0.0)
+        return self._points(_spread(q[np.argsort(share, kind="stable")], 0.5 * self.spacing, MOST_POINTS))
+
+
+def _spread(q: Array, distance: float, most: int) -> Array:
+    """So many of the joints `(m, dof)` at most: the first, then whichever is farthest from those before it."""
+    kept, far = [0], np.abs(q - q[0]).max(1)
+    while len(kept) < min(most, len(q)) and far.max() > distance:
+        kept.append(int(np.argmax(far)))
+        far = np.minimum(far, np.abs(q - q[kept[-1]]).max(1))
+    return q[kept]
 
 
 def _apart(q: Array, distance: float, most: int) -> Array:
