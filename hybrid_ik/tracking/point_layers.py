@@ -54,7 +54,7 @@ class CloudLayers(PointLayers):
     """Layers of arms with two spare joints or more: points, and others around them."""
 
     def around(self, points: Points, target: Array) -> Points:
-        """The points, others nearer to the middle of the ranges, and others anywhere; `MOST_POINTS` spread over them."""
+        """The points, others nearer to the middle of the ranges, and others anywhere; of these so many, spread out."""
         chain, q = self._finder.chain, points.q
         if not len(q):
             return self._points(q)

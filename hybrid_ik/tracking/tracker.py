@@ -206,7 +206,10 @@ class Tracker:
     def _onto(self, targets: Array, q: Array, tangent: Array) -> Settled:
         if self._finder.dimension == 1:
             return self._follower.settle_within(targets, q, tangent, self._finder.tolerance)
-        return self._follower.settle(targets, q, tolerance=self._finder.tolerance)
+        settled = self._follower.settle(targets, q, tolerance=self._finder.tolerance)
+        within = np.clip(settled.q, self._chain.lower, self._chain.upper)
+        inside = (np.abs(settled.q - within) <= BARELY).all(1)
+        return settled._replace(q=within, success=settled.success & inside)
 
     def _path(self, targets: Array, q: Array, tangent: Array, jumps: list[Jump], start: Array | None) -> TrackedPath:
         """The path, smoothed between its breaks."""
@@ -238,7 +241,8 @@ class Tracker:
             targets[known], q[known], np.ones_like(q[known]), tolerance=self._finder.tolerance, most_steps=0
         )
         success, errors = np.zeros(len(q), bool), np.full((len(q), 2), np.nan)
-        success[known], errors[known] = settled.success, settled.errors
+        inside = ((q[known] >= self._chain.lower) & (q[known] <= self._chain.upper)).all(1)
+        success[known], errors[known] = settled.success & inside, settled.errors
         steps = np.diff(q, axis=0)
         steps[[jump.waypoint - 1 for jump in jumps if jump.waypoint > 0]] = 0.0
         cost = float(np.nansum(steps**2) + np.nansum(self._from_middle(q)))
