@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +29,8 @@ class Loops:
     """By how much joints that go round are farther on at the end of each curve, `(k, dof)` [rad]."""
     hits: NDArray[np.int64]
     """How many starts led to each, `(k,)`."""
+    kind: Indices
+    """A number for each, the same for those that are twins; see `twins.Twins` `(k,)`."""
     within: Mask
     """Which of them may have a part within the limits `(k,)`."""
     n_starts: int
@@ -43,8 +45,9 @@ class Loops:
 
     @property
     def unseen(self) -> float:
-        """See `missing_chance`; what is found beyond the limits is not missed, but its starts are starts too."""
-        return missing_chance(self.hits[self.within] if self.within.any() else self.hits, int(self.hits.sum()))
+        """See `missing_chance`; a start that leads to a curve has found its twins too, so they count as one thing."""
+        hits = np.bincount(self.kind, weights=self.hits).astype(int)
+        return missing_chance(hits[hits > 0])
 
     @property
     def missing(self) -> float:
@@ -56,11 +59,12 @@ class Loops:
 
     def chosen(self, which: Mask) -> Loops:
         """Some of the curves."""
-        own = np.repeat(which, np.diff(self.first))
-        s, first = self.segments, np.concatenate([[0], np.cumsum(np.diff(self.first)[which])])
-        segments = Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own])
-        return Loops(
-            segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts, self.n_lost
+        own, s = np.repeat(which, np.diff(self.first)), self.segments
+        return replace(
+            self,
+            segments=Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own]),
+            first=np.concatenate([[0], np.cumsum(np.diff(self.first)[which])]),
+            **{name: getattr(self, name)[which] for name in ("winding", "hits", "kind", "within")},
         )
 
 
