@@ -16,6 +16,7 @@ Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 TURN = 2.0 * np.pi
+BEND = 0.1  # rad: how far a curve turns from one corner to the next
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,14 @@ class Places:
         self.begin = self._sum[:-1] - self._start[self.curve]
         self.length = np.diff(self._start)
         self.winding = loops.winding
+
+    def corners(self, curvature: float) -> tuple[Indices, Array]:
+        """Ends of segments that are bent more than this [1/rad, or 1/m]: their curves, and places."""
+        s = self._loops.segments
+        turn = np.arccos(np.clip(np.einsum("ij,ij->i", s.t0, s.t1), -1.0, 1.0))
+        sharp = np.flatnonzero(turn > curvature * s.length)
+        sharp = sharp[np.diff(np.floor(np.cumsum(turn[sharp]) / BEND), prepend=-1.0) > 0]
+        return self.curve[sharp], self.begin[sharp] + s.length[sharp]
 
     def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
         """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
