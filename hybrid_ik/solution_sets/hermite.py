@@ -18,7 +18,7 @@ Indices = NDArray[np.intp]
 # Gauss and Legendre's points of [0, 1], and their weights.
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(3)
 NODES, WEIGHTS = 0.5 * (NODES + 1.0), 0.5 * WEIGHTS
-NEWTON = 5  # steps to a root that lies between two values of different sign
+NEWTON = 6  # steps to a root that lies between two values of different sign
 TINY = 1e-300
 
 
@@ -88,7 +88,7 @@ def crossings(coefficients: Array, level: Array, end: Array | None = None) -> tu
         value = np.where(ends == 1.0, end - level, value)
     part, which = np.nonzero(np.signbit(value[:-1]) != np.signbit(value[1:]))
     low, high, f_low, f_high = ends[part, which], ends[part + 1, which], value[part, which], value[part + 1, which]
-    c, u, rising = c[:, which], low + (high - low) * (f_low / (f_low - f_high)), f_high > f_low
+    c, u, rising = c[:, which], 0.5 * (low + high), f_high > f_low
     for _ in range(NEWTON):
         f = c[0] + u * (c[1] + u * (c[2] + u * c[3]))
         slope = c[1] + u * (2.0 * c[2] + 3.0 * u * c[3])
