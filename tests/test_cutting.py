@@ -35,7 +35,15 @@ def _loops(*curves):
         first.append(first[-1] + len(q))
     parts = Segments(*(np.concatenate(part) for part in zip(*segments, strict=True)))
     windings = np.array([winding for _, _, winding in curves])
-    return Loops(parts, np.array(first), windings, np.full(len(curves), 5), np.ones(len(curves), bool), 64)
+    return Loops(
+        parts,
+        np.array(first),
+        windings,
+        np.full(len(curves), 5),
+        np.arange(len(curves)),
+        np.ones(len(curves), bool),
+        64,
+    )
 
 
 def _circle(center=(0.0, 0.0), radius=1.0, begin=0.0, n=60, rest=(0.3,)):
@@ -257,7 +265,15 @@ def test_curves_are_cut_each_by_itself():
 
 def test_nothing_is_cut_out_of_no_curves():
     none = np.empty((0, 3))
-    loops = Loops(Segments(none, none, none, none), np.zeros(1, int), none, np.zeros(0, int), np.zeros(0, bool), 64)
+    loops = Loops(
+        Segments(none, none, none, none),
+        np.zeros(1, int),
+        none,
+        np.zeros(0, int),
+        np.zeros(0, int),
+        np.zeros(0, bool),
+        64,
+    )
     assert _parts(loops, _chain((-1, 1), (-8, 8), (-INF, INF))) == []
 
 

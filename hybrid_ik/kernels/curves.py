@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import FINE_LANES
@@ -12,10 +13,17 @@ PROGRAM = (
     *("kinematics.py", "scalar_math.py"),
     *(f"kernels/{name}.py" for name in ("curves", "native", "program", "simd")),
 )
-MODULES = "cpu", "curve_lanes", "curves", "entries", "follow_loops", "native", "pools", "program", "settle_loops"
+MODULES = (
+    *("cpu", "curve_lanes", "curves", "entries", "follow_loops", "hermite_loops", "native", "pools", "program"),
+    "settle_loops",
+)
 LOOPS = tuple(f"kernels/{name}.py" for name in MODULES)
 ROWS = "f8[:,::1], f8[:,::1], f8[::1], f8[::1]"
+SEGMENTS = "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1]"
 SIGNATURES = {
+    "measure_segments": f"{SEGMENTS}, f8[::1]",
+    "place_on_segments": f"{SEGMENTS}, f8[::1], i8[::1], f8[::1], f8[:,::1], f8[:,::1]",
+    "cross_cubics": "f8[:,::1], f8[::1], f8[::1], i8[::1], f8[::1], i8[::1]",
     "settle_rows": f"i8, {ROWS}, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
     "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
     "cheapest_ways": "f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8, i4[::1], f8[::1]",
@@ -33,12 +41,18 @@ class CurveKernel:
     """
 
     def __init__(self, chain: Chain) -> None:
-        loops = load_functions(f"curves_{source_hash(*LOOPS)}", SIGNATURES, _loops, checked=False)
+        loops = load_curve_loops()
         name = f"{chain.fingerprint[:16]}_curve_{source_hash(*PROGRAM)}"
         step = load_addresses(name, lambda: _program(chain))["curve"]
         self.settle_rows = partial(loops["settle_rows"], step)
         self.follow_rows = partial(loops["follow_rows"], step)
         self.find_on_curves, self.cheapest_ways = loops["find_on_curves"], loops["cheapest_ways"]
+
+
+@cache
+def load_curve_loops() -> dict[str, Callable[..., None]]:
+    """The functions of `SIGNATURES`, which know no arm."""
+    return load_functions(f"curves_{source_hash(*LOOPS)}", SIGNATURES, _loops, checked=False)
 
 
 KERNELS: dict[str, CurveKernel] = {}
@@ -52,11 +66,12 @@ def load_curve_kernel(chain: Chain) -> CurveKernel:
 
 
 def _loops() -> str:
-    from hybrid_ik.kernels import follow_loops, settle_loops
+    from hybrid_ik.kernels import follow_loops, hermite_loops, settle_loops
     from hybrid_ik.kernels.entries import intermediate_code
 
-    modules = {"settle_rows": settle_loops}
-    return intermediate_code({name: getattr(modules.get(name, follow_loops), name) for name in SIGNATURES}, SIGNATURES)
+    modules = follow_loops, hermite_loops, settle_loops
+    functions = {name: getattr(m, name) for m in modules for name in SIGNATURES if hasattr(m, name)}
+    return intermediate_code(functions, SIGNATURES)
 
 
 def _program(chain: Chain) -> str:

@@ -20,6 +20,7 @@ MARGIN = 0.1  # share of the tolerances that points are brought within, so that 
 BARELY = 1e-6  # rad, or m: points as little beyond a limit are moved onto it
 STEEP = 2e-3  # least share of a joint in the tangent where it meets its limit
 FLAT = 5e-3  # rad, or m: how much of an end is left out where the share is less
+SHARP = 0.3  # rad: curves that turn more than this between two points get others between them
 WIDEST = 0.25  # rad, or m: points farther apart say too little about the curve between them
 FAR = 0.05  # rad, or m: interpolated points are nearer to their curve than this
 
@@ -41,17 +42,14 @@ def _pieces(
 ) -> list[Piece]:
     spans = _without_flat_ends(places, spans)
     whole, length = spans.side[:, 0] == WHOLE, spans.end - spans.begin
-    n_parts = np.maximum(1, np.ceil(length / min(spacing, WIDEST)).astype(int))
-    n_points = np.where(whole, n_parts, n_parts + 1)
-    first = np.concatenate([[0], np.cumsum(n_points)])
-    span = np.repeat(np.arange(len(n_points)), n_points)
-    share = (np.arange(first[-1]) - first[span]) / n_parts[span]
-    q, tangent = places.at(spans.curve[span], spans.begin[span] + share * length[span])
+    span, place = _points(places, spans, whole, spacing)
+    first = np.searchsorted(span, np.arange(len(length) + 1))
+    q, tangent = places.at(spans.curve[span], place)
     points = _settled(
         follower, target, q + spans.shift[span], tangent, _ends(follower.chain, spans, first, tangent), tolerance
     )
     pieces = []
-    for k in range(len(n_points)):
+    for k in range(len(length)):
         rows = np.arange(first[k], first[k + 1])[points.success[first[k] : first[k + 1]]]
         if len(rows):
             winding = places.winding[spans.curve[k]] * whole[k]
@@ -59,6 +57,27 @@ def _pieces(
             ends = None if whole[k] else _limits(follower.chain, spans.joint[k], spans.side[k])
             pieces.append(_piece(q, tangent, errors, float(length[k]), ends, winding))
     return pieces
+
+
+def _points(places: Places, spans: Spans, whole: NDArray[np.bool_], spacing: float) -> tuple[Indices, Array]:
+    """Which span each point belongs to, and its place: evenly spaced, and more where a curve turns off sharply."""
+    length = spans.end - spans.begin
+    n_parts = np.maximum(1, np.ceil(length / min(spacing, WIDEST)).astype(int))
+    n_points = np.where(whole, n_parts, n_parts + 1)
+    span = np.repeat(np.arange(len(n_points)), n_points)
+    share = (np.arange(len(span)) - (np.cumsum(n_points) - n_points)[span]) / n_parts[span]
+    place = spans.begin[span] + share * length[span]
+    curve, corner = places.corners(SHARP / min(spacing, WIDEST))
+    if len(curve):
+        for rounds in (0.0, 1.0):  # a span may go on at the beginning of its curve
+            at = corner + rounds * places.length[curve]
+            own, k = np.nonzero(
+                (spans.curve[:, None] == curve) & (spans.begin[:, None] < at) & (at < spans.end[:, None])
+            )
+            span, place = np.concatenate([span, own]), np.concatenate([place, at[k]])
+        order = np.lexsort([place, span])
+        span, place = span[order], place[order]
+    return span, place
 
 
 def _without_flat_ends(places: Places, spans: Spans) -> Spans:

@@ -101,7 +101,7 @@ def _unrolled(loops: Loops, curve: int, joint: int, middle: float, half: float) 
 def _copies(loops: Loops, middle: Array, half: Array, wide: NDArray[np.bool_]) -> list[Array]:
     """For each joint the turns by which curves are moved; more than none only where its range is wider than a turn."""
     copies = [np.zeros(1)] * len(half)
-    if len(loops.segments.q0):
+    if len(loops.segments.q0) and wide.any():
         least, most = (f(bound, axis=0) for f, bound in zip((np.min, np.max), loops.segments.bounds, strict=True))
         for j in np.flatnonzero(wide):
             first, last = (middle[j] - half[j] - most[j]) / TURN, (middle[j] + half[j] - least[j]) / TURN
@@ -140,7 +140,7 @@ def _events(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_])
     offset = np.stack([-half, half, beyond, -beyond])
     level = origin[:, None] + offset
     s, i, j = np.nonzero((low[:, None] <= level) & (high[:, None] >= level))
-    which, u = crossings(segments.coefficients[:, s, j], level[s, i, j], segments.q1[s, j])
+    which, u = crossings(segments.cubics(s, j), level[s, i, j], segments.q1[s, j])
     s, j, side = s[which], j[which], SIDES[i[which]]
     curve, place = places.curve[s], places.begin[s] + u * segments.length[s]
     order = np.lexsort([place, curve])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 TURN = 2.0 * np.pi
+BEND = 0.1  # rad: how far a curve turns from one corner to the next
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Loops:
     """By how much joints that go round are farther on at the end of each curve, `(k, dof)` [rad]."""
     hits: NDArray[np.int64]
     """How many starts led to each, `(k,)`."""
+    kind: Indices
+    """A number for each, the same for those that are twins; see `twins.Twins` `(k,)`."""
     within: Mask
     """Which of them may have a part within the limits `(k,)`."""
     n_starts: int
@@ -43,8 +46,9 @@ class Loops:
 
     @property
     def unseen(self) -> float:
-        """See `missing_chance`; what is found beyond the limits is not missed, but its starts are starts too."""
-        return missing_chance(self.hits[self.within] if self.within.any() else self.hits, int(self.hits.sum()))
+        """See `missing_chance`; a start that leads to a curve has found its twins too, so they count as one thing."""
+        hits = np.bincount(self.kind, weights=self.hits).astype(int)
+        return missing_chance(hits[hits > 0])
 
     @property
     def missing(self) -> float:
@@ -56,11 +60,12 @@ class Loops:
 
     def chosen(self, which: Mask) -> Loops:
         """Some of the curves."""
-        own = np.repeat(which, np.diff(self.first))
-        s, first = self.segments, np.concatenate([[0], np.cumsum(np.diff(self.first)[which])])
-        segments = Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own])
-        return Loops(
-            segments, first, self.winding[which], self.hits[which], self.within[which], self.n_starts, self.n_lost
+        own, s = np.repeat(which, np.diff(self.first)), self.segments
+        return replace(
+            self,
+            segments=Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own]),
+            first=np.concatenate([[0], np.cumsum(np.diff(self.first)[which])]),
+            **{name: getattr(self, name)[which] for name in ("winding", "hits", "kind", "within")},
         )
 
 
@@ -90,6 +95,14 @@ class Places:
         self.begin = self._sum[:-1] - self._start[self.curve]
         self.length = np.diff(self._start)
         self.winding = loops.winding
+
+    def corners(self, curvature: float) -> tuple[Indices, Array]:
+        """Ends of segments that are bent more than this [1/rad, or 1/m]: their curves, and places."""
+        s = self._loops.segments
+        turn = np.arccos(np.clip(np.einsum("ij,ij->i", s.t0, s.t1), -1.0, 1.0))
+        sharp = np.flatnonzero(turn > curvature * s.length)
+        sharp = sharp[np.diff(np.floor(np.cumsum(turn[sharp]) / BEND), prepend=-1.0) > 0]
+        return self.curve[sharp], self.begin[sharp] + s.length[sharp]
 
     def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
         """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
