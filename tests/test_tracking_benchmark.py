@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import tracking  # isort: skip
 from peer_adaptors import Ours  # isort: skip
 
+from path_cases import check_continuous, solver
+
 from hybrid_ik import HybridSolver, Pose
 
 
@@ -44,3 +46,11 @@ def test_tracking_runs_from_end_to_end(tmp_path):
     assert arm["robot"] == "panda" and rows["track"]["whole"] == 2 and rows["near"]["n"] == 2
     assert rows["track"]["largest_step"] <= 1.0
     assert "without a jump" in printed and file.with_suffix(".png").is_file()
+
+
+def test_an_arm_that_begins_all_but_stretched_bends_on_to_its_own_side():
+    """Steps of Newton across to the next curve lead to the other side of the elbow, from where none leads back."""
+    arm = solver("iiwa14")
+    q = tracking.joint_path(arm.robot, 500, 0, 42)[:120]
+    poses = arm.robot.forward_kinematics(q)
+    check_continuous(arm, poses, arm.track(poses, start=q[0]), q[0])

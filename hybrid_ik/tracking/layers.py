@@ -37,10 +37,11 @@ class CurveLayers:
     Args:
         finder: of the arm.
         spacing: between neighbouring points [rad, or m].
+        thorough: whether points are carried on in two ways.
     """
 
-    def __init__(self, finder: SetFinder, spacing: float) -> None:
-        self._finder, self._follower, self.spacing = finder, finder.follower, spacing
+    def __init__(self, finder: SetFinder, spacing: float, thorough: bool = False) -> None:
+        self._finder, self._follower, self.spacing, self._thorough = finder, finder.follower, spacing, thorough
         self._limits = np.stack([finder.chain.lower, finder.chain.upper])
         self._steps = self._follower.step_options(spacing, spacing, paired=True)
 
@@ -55,7 +56,8 @@ class CurveLayers:
 
         Ahead means a step as long as the last one, `motion`, farther on: so the way goes straight through places where
         curves cross, or all but do. Where a curve has shrunk so much that none of its points lies across from it, they
-        come by the shortest way.
+        come by steps of Levenberg and Marquardt; where this is to be thorough, all do so too, as those across lead far
+        away where the arm is nearly stretched.
         """
         some = self._some(points.piece)
         q, motion = points.q[some], motion[some]
@@ -63,12 +65,14 @@ class CurveLayers:
         tangent, piece = np.repeat(points.tangent[some], 2, 0), np.repeat(points.piece[some], 2)
         settled = self._follower.settle_within(target, rows, tangent, (EXACT, EXACT))
         good = settled.success
-        lost = np.flatnonzero(~np.isin(piece, piece[good]))
-        if len(lost):
-            found = self._follower.settle(target, rows[lost])
-            inside = ((found.q >= self._limits[0]) & (found.q <= self._limits[1])).all(1)
-            settled.q[lost], settled.tangent[lost], good[lost] = found.q, tangent[lost], found.success & inside
-        return Points(settled.q[good], settled.tangent[good], piece[good])
+        again = np.flatnonzero(self._thorough | ~np.isin(piece, piece[good]))
+        if not len(again):
+            return Points(settled.q[good], settled.tangent[good], piece[good])
+        found = self._follower.settle(target, rows[again])
+        inside = found.success & ((found.q >= self._limits[0]) & (found.q <= self._limits[1])).all(1)
+        q, again = np.concatenate([settled.q[good], found.q[inside]]), again[inside]
+        others = points.piece[-1] + 1 + piece[again]
+        return Points(q, np.concatenate([settled.tangent[good], tangent[again]]), np.concatenate([piece[good], others]))
 
     def _some(self, piece: Indices) -> Indices:
         """Some points of each piece, both ends among them: enough to see it again if it is cut into several."""

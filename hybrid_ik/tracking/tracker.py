@@ -98,8 +98,10 @@ class Tracker:
             waypoints = sorted({*chosen.waypoints, *torn})
 
     def _layers_of(self, spacing: tuple[float, float, float]) -> PointLayers | CurveLayers:
-        kind = (PointLayers, CurveLayers, CloudLayers)[min(self._finder.dimension, 2)]
-        return kind(self._finder, float(np.clip(spacing[0] * self.max_step, *spacing[1:])))
+        distance = float(np.clip(spacing[0] * self.max_step, *spacing[1:]))
+        if self._finder.dimension == 1:
+            return CurveLayers(self._finder, distance, thorough=spacing is FINE)
+        return (CloudLayers if self._finder.dimension else PointLayers)(self._finder, distance)
 
     def _knots(self, poses: Pose) -> list[int]:
         """Waypoints that are looked at first: the first and last, and so many between that the tip moves little."""
