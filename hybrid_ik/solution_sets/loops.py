@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 TURN = 2.0 * np.pi
-BEND = 0.1  # rad: how far a curve turns from one corner to the next
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,12 @@ class Loops:
     """Answers within the limits that starts led to, but no curve could be followed from: singular ones."""
 
     @cached_property
-    def places(self) -> Places:
-        """Places along the curves."""
-        return Places(self)
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What `cut_loops.Curves` is made of."""
+        length, first = self.segments.length, np.ascontiguousarray(self.first, dtype=np.int64)
+        total = np.concatenate([[0.0], np.cumsum(length)])
+        begin = total[:-1] - np.repeat(total[first[:-1]], np.diff(first))
+        return *self.segments.ends, length, begin, first, np.diff(total[first]), np.ascontiguousarray(self.winding)
 
     @property
     def unseen(self) -> float:
@@ -82,37 +85,6 @@ def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> floa
     if len(hits) == 0:
         return 1.0
     return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
-
-
-class Places:
-    """Places along closed curves, as lengths from their first points [rad, or m]."""
-
-    def __init__(self, loops: Loops) -> None:
-        self._loops, lengths = loops, loops.segments.length
-        self._sum = np.concatenate([[0.0], np.cumsum(lengths)])
-        self._start = self._sum[loops.first]
-        self.curve = np.repeat(np.arange(len(loops.winding)), np.diff(loops.first))
-        self.begin = self._sum[:-1] - self._start[self.curve]
-        self.length = np.diff(self._start)
-        self.winding = loops.winding
-
-    def corners(self, curvature: float) -> tuple[Indices, Array]:
-        """Ends of segments that are bent more than this [1/rad, or 1/m]: their curves, and places."""
-        s = self._loops.segments
-        turn = np.arccos(np.clip(np.einsum("ij,ij->i", s.t0, s.t1), -1.0, 1.0))
-        sharp = np.flatnonzero(turn > curvature * s.length)
-        sharp = sharp[np.diff(np.floor(np.cumsum(turn[sharp]) / BEND), prepend=-1.0) > 0]
-        return self.curve[sharp], self.begin[sharp] + s.length[sharp]
-
-    def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
-        """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
-        loops, rounds = self._loops, np.floor(place / self.length[curve])
-        total = self._start[curve] + place - rounds * self.length[curve]
-        segment = np.searchsorted(self._sum, total, side="right") - 1
-        segment = np.clip(segment, loops.first[curve], loops.first[curve + 1] - 1)
-        u = (total - self._sum[segment]) / loops.segments.length[segment]
-        q, tangent = loops.segments.at(segment, u)
-        return q + rounds[:, None] * loops.winding[curve], tangent
 
 
 def may_be_within(segments: Segments, chain: Chain) -> Indices:
