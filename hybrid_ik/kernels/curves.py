@@ -30,6 +30,7 @@ SIGNATURES = {
     "place_points": f"{CURVES}, {LIMITS}, f8[::1], {PARTS}, {POINTS}, i8[::1], i8[::1], i8[::1]",
     "settle_rows": f"i8, {ROWS}, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
     "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
+    "join_closed": f"f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1], i8, {SEGMENTS}",
     "cheapest_ways": "f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8, i4[::1], f8[::1]",
     "find_on_curves": "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
 }
@@ -50,7 +51,8 @@ class CurveKernel:
         step = load_addresses(name, lambda: _program(chain))["curve"]
         self.settle_rows = partial(loops["settle_rows"], step)
         self.follow_rows = partial(loops["follow_rows"], step)
-        self.find_on_curves, self.cheapest_ways = loops["find_on_curves"], loops["cheapest_ways"]
+        self.find_on_curves, self.join_closed = loops["find_on_curves"], loops["join_closed"]
+        self.cheapest_ways = loops["cheapest_ways"]
 
 
 @cache

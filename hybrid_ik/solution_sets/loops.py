@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.chain import Chain
 from hybrid_ik.solution_sets.hermite import Segments
 
 Array = NDArray[np.float64]
@@ -32,8 +31,6 @@ class Loops:
     """How many starts led to each, `(k,)`."""
     kind: Indices
     """A number for each, the same for those that are twins; see `twins.Twins` `(k,)`."""
-    within: Mask
-    """Which of them may have a part within the limits `(k,)`."""
     n_starts: int
     """Starts tried."""
     n_lost: int = 0
@@ -61,16 +58,6 @@ class Loops:
         """
         return max(self.unseen, self.n_lost / max(1, int(self.hits.sum()) + self.n_lost))
 
-    def chosen(self, which: Mask) -> Loops:
-        """Some of the curves."""
-        own, s = np.repeat(which, np.diff(self.first)), self.segments
-        return replace(
-            self,
-            segments=Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own]),
-            first=np.concatenate([[0], np.cumsum(np.diff(self.first)[which])]),
-            **{name: getattr(self, name)[which] for name in ("winding", "hits", "kind", "within")},
-        )
-
 
 def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> float:
     """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
@@ -85,14 +72,3 @@ def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> floa
     if len(hits) == 0:
         return 1.0
     return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
-
-
-def may_be_within(segments: Segments, chain: Chain) -> Indices:
-    """Segments that come near enough to the limits to have a part within them, whole turns aside."""
-    middle, half = 0.5 * (segments.q0 + segments.q1), 0.5 * (chain.upper - chain.lower)
-    d = middle - chain.middle
-    d = np.where((np.array(chain.kinds) == "hinge"), d - TURN * np.round(d / TURN), d)
-    chord = segments.q1 - segments.q0
-    reach = 0.6 * np.sqrt(np.einsum("ij,ij->i", chord, chord))
-    with np.errstate(invalid="ignore"):
-        return np.flatnonzero(((np.abs(d) <= half + reach[:, None]) | np.isinf(half)).all(1))
