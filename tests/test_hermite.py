@@ -6,9 +6,27 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numba import njit
 from numpy.testing import assert_allclose
 
-from hybrid_ik.solution_sets.hermite import Segments, crossings
+from hybrid_ik.kernels.cut_loops import Curves, cross
+from hybrid_ik.solution_sets.hermite import Segments
+
+
+@njit
+def _roots(c0, c1, c2, c3, end):
+    """Places in [0, 1] where a polynomial is 0, as the compiled loops find them."""
+    one, events, crossed = np.zeros((1, 1)), np.empty(8), np.empty((8, 2), np.int64)
+    curves = Curves(one, one, one, one, np.ones(1), np.zeros(1), np.zeros(1, np.int64), np.ones(1), one)
+    return events[: cross(curves, 0, c0, c1, c2, c3, end, 0, 1, events, crossed, 0, 0)]
+
+
+def crossings(coefficients, level, end=None):
+    """Which polynomials `(4, m)` cross their level, and where; `end` are their values at 1, if these are known."""
+    end = coefficients.sum(0) if end is None else end
+    found = [_roots(*(c - [x, 0, 0, 0]), y - x) for c, x, y in zip(coefficients.T, level, end, strict=True)]
+    which = np.repeat(np.arange(len(found)), [len(u) for u in found])
+    return which, np.concatenate([np.empty(0), *found])
 
 
 def _circle(n, radius=1.0, begin=0.0, end=2 * np.pi):

@@ -14,18 +14,23 @@ PROGRAM = (
     *(f"kernels/{name}.py" for name in ("curves", "native", "program", "simd")),
 )
 MODULES = (
-    *("cpu", "curve_lanes", "curves", "entries", "follow_loops", "hermite_loops", "native", "pools", "program"),
-    "settle_loops",
+    *("cpu", "curve_lanes", "curves", "cut_loops", "entries", "follow_loops", "hermite_loops", "native", "pools"),
+    *("program", "settle_loops"),
 )
 LOOPS = tuple(f"kernels/{name}.py" for name in MODULES)
 ROWS = "f8[:,::1], f8[:,::1], f8[::1], f8[::1]"
 SEGMENTS = "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1]"
+CURVES = f"{SEGMENTS}, f8[::1], f8[::1], i8[::1], f8[::1], f8[:,::1]"
+LIMITS, PARTS = "f8[::1], f8[::1]", "i8[:,::1], f8[:,::1], f8[:,::1]"
+POINTS = "f8[:,::1], f8[:,::1], f8[:,::1], f8[::1]"
 SIGNATURES = {
     "measure_segments": f"{SEGMENTS}, f8[::1]",
     "place_on_segments": f"{SEGMENTS}, f8[::1], i8[::1], f8[::1], f8[:,::1], f8[:,::1]",
-    "cross_cubics": "f8[:,::1], f8[::1], f8[::1], i8[::1], f8[::1], i8[::1]",
+    "cut_curves": f"{CURVES}, {LIMITS}, b1[::1], f8[::1], f8[::1], i8[:,::1], {PARTS}, i8[::1]",
+    "place_points": f"{CURVES}, {LIMITS}, f8[::1], {PARTS}, {POINTS}, i8[::1], i8[::1], i8[::1]",
     "settle_rows": f"i8, {ROWS}, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
     "follow_rows": f"i8, {ROWS}, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1]",
+    "join_closed": f"f8[:,:,::1], f8[:,:,::1], f8[:,::1], i4[:,::1], i8, {SEGMENTS}",
     "cheapest_ways": "f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8, i4[::1], f8[::1]",
     "find_on_curves": "f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], i4[::1]",
 }
@@ -46,7 +51,8 @@ class CurveKernel:
         step = load_addresses(name, lambda: _program(chain))["curve"]
         self.settle_rows = partial(loops["settle_rows"], step)
         self.follow_rows = partial(loops["follow_rows"], step)
-        self.find_on_curves, self.cheapest_ways = loops["find_on_curves"], loops["cheapest_ways"]
+        self.find_on_curves, self.join_closed = loops["find_on_curves"], loops["join_closed"]
+        self.cheapest_ways = loops["cheapest_ways"]
 
 
 @cache
@@ -66,10 +72,10 @@ def load_curve_kernel(chain: Chain) -> CurveKernel:
 
 
 def _loops() -> str:
-    from hybrid_ik.kernels import follow_loops, hermite_loops, settle_loops
+    from hybrid_ik.kernels import cut_loops, follow_loops, hermite_loops, settle_loops
     from hybrid_ik.kernels.entries import intermediate_code
 
-    modules = follow_loops, hermite_loops, settle_loops
+    modules = cut_loops, follow_loops, hermite_loops, settle_loops
     functions = {name: getattr(m, name) for m in modules for name in SIGNATURES if hasattr(m, name)}
     return intermediate_code(functions, SIGNATURES)
 

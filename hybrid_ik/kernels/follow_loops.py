@@ -321,6 +321,22 @@ def find_on_curves(q, points, ends, period, found):
 
 
 @compiled
+def join_closed(points, tangents, winding, info, begin, q0, q1, t0, t1):
+    """Segments of the curves that `follow_rows` closed, one after another from row `begin` on: ends, and tangents."""
+    k = begin
+    for row in range(len(info)):
+        if info[row, VERDICT] == CLOSED:
+            n = info[row, N_POINTS]
+            for i in range(n):
+                after = i + 1 if i + 1 < n else 0
+                for j in range(points.shape[2]):
+                    q0[k, j], t0[k, j] = points[row, i, j], tangents[row, i, j]
+                    q1[k, j] = points[row, after, j] + (winding[row, j] if after == 0 else 0.0)
+                    t1[k, j] = tangents[row, after, j]
+                k += 1
+
+
+@compiled
 def cheapest_ways(q, before, cost, period, most, parent, least):
     """For each row of q, (n, dof), the cheapest way from a row of `before`, (m, dof), by a step that is not too long.
 

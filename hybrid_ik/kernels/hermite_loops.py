@@ -1,4 +1,4 @@
-"""Cubic segments of curves in joint space: their lengths, points on them, and where joints cross their limits."""
+"""Cubic segments of curves in joint space: their lengths, points on them, and roots."""
 
 from __future__ import annotations
 
@@ -38,28 +38,6 @@ def place_on_segments(q0, q1, t0, t1, length, segment, u, q, tangent):
             square += tangent[i, j] ** 2
         for j in range(q0.shape[1]):
             tangent[i, j] /= np.sqrt(max(square, 1e-300))
-
-
-@compiled
-def cross_cubics(c, level, end, which, u, count):
-    """Where polynomials of u in [0, 1] with the coefficients c, (4, m), cross a level, (m,).
-
-    `end` are the values at 1, so that polynomials that join there are crossed once. Written: which polynomials cross,
-    once for each crossing, u there, and how many crossings there are, (1,); there must be room for 3 m of them.
-    """
-    n = 0
-    for k in range(len(level)):
-        c0, c1, c2, c3 = c[0, k] - level[k], c[1, k], c[2, k], c[3, k]
-        first, second = turning_points(c1, c2, c3)
-        left, f_left = 0.0, c0
-        for part in range(3):
-            right = first if part == 0 else (second if part == 1 else 1.0)
-            f_right = end[k] - level[k] if right == 1.0 else c0 + right * (c1 + right * (c2 + right * c3))
-            if np.signbit(f_left) != np.signbit(f_right):
-                which[n], u[n] = k, root(c0, c1, c2, c3, left, right, f_left, f_right)
-                n += 1
-            left, f_left = right, f_right
-    count[0] = n
 
 
 @inlined

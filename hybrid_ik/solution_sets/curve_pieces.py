@@ -8,120 +8,89 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.cutting import LOWER, WHOLE, Spans, cut
+from hybrid_ik.kernels.curves import load_curve_loops
+from hybrid_ik.solution_sets.cutting import Spans, cut
 from hybrid_ik.solution_sets.following import CurveFollower, Settled
-from hybrid_ik.solution_sets.loops import Loops, Places
+from hybrid_ik.solution_sets.loops import Loops
 from hybrid_ik.solution_sets.solution_set import Limit, Piece
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
+Indices = NDArray[np.int64]
 
 MARGIN = 0.1  # share of the tolerances that points are brought within, so that they stay so when they are clipped
 BARELY = 1e-6  # rad, or m: points as little beyond a limit are moved onto it
 STEEP = 2e-3  # least share of a joint in the tangent where it meets its limit
 FLAT = 5e-3  # rad, or m: how much of an end is left out where the share is less
-SHARP = 0.3  # rad: curves that turn more than this between two points get others between them
+SHARP, BEND = 0.3, 0.1  # rad: curves that turn more than this between two points get others, so far apart
 WIDEST = 0.25  # rad, or m: points farther apart say too little about the curve between them
 FAR = 0.05  # rad, or m: interpolated points are nearer to their curve than this
+
+
+class Placed(NamedTuple):
+    """Points on parts of curves, as far as cubics tell; see `cut_loops.Points`."""
+
+    q: Array
+    tangent: Array
+    border: Array
+    offset: Array
+    limit: Indices
+    part: Indices
 
 
 def curve_pieces(
     follower: CurveFollower, target: Array, loops: Loops, spacing: float, tolerance: tuple[float, float]
 ) -> list[Piece]:
     """What closed curves leave within the limits, the longest piece first."""
-    places = loops.places
     pieces = []
     for spans in cut(loops, follower.chain):
-        if len(spans.curve):
-            pieces += _pieces(follower, target, places, spans, spacing, tolerance)
+        if len(spans.span):
+            pieces += _pieces(follower, target, loops, spans, spacing, tolerance)
     return sorted(pieces, key=lambda piece: -piece.length)
 
 
 def _pieces(
-    follower: CurveFollower, target: Array, places: Places, spans: Spans, spacing: float, tolerance: tuple[float, float]
+    follower: CurveFollower, target: Array, loops: Loops, spans: Spans, spacing: float, tolerance: tuple[float, float]
 ) -> list[Piece]:
-    spans = _without_flat_ends(places, spans)
-    whole, length = spans.side[:, 0] == WHOLE, spans.end - spans.begin
-    span, place = _points(places, spans, whole, spacing)
-    first = np.searchsorted(span, np.arange(len(length) + 1))
-    q, tangent = places.at(spans.curve[span], place)
-    points = _settled(
-        follower, target, q + spans.shift[span], tangent, _ends(follower.chain, spans, first, tangent), tolerance
-    )
-    pieces = []
-    for k in range(len(length)):
-        rows = np.arange(first[k], first[k + 1])[points.success[first[k] : first[k + 1]]]
+    placed = _placed(loops, spans, follower.chain, min(spacing, WIDEST))
+    points = _settled(follower, target, placed, tolerance)
+    good, pieces = np.flatnonzero(points.success), []
+    bounds = np.searchsorted(placed.part[good], np.arange(len(spans.span) + 1)).tolist()
+    length = (spans.place[:, 1] - spans.place[:, 0]).tolist()
+    for k, whole in enumerate(spans.whole.tolist()):
+        rows = good[bounds[k] : bounds[k + 1]]
         if len(rows):
-            winding = places.winding[spans.curve[k]] * whole[k]
-            q, tangent, errors = points.q[rows], points.tangent[rows], points.errors[rows]
-            ends = None if whole[k] else _limits(follower.chain, spans.joint[k], spans.side[k])
-            pieces.append(_piece(q, tangent, errors, float(length[k]), ends, winding))
+            winding = loops.winding[spans.curve[k]] * whole
+            ends = None if whole else _limits(follower.chain, spans.joint[k].tolist(), spans.side[k].tolist())
+            pieces.append(_piece(points.q[rows], points.tangent[rows], points.errors[rows], length[k], ends, winding))
     return pieces
 
 
-def _points(places: Places, spans: Spans, whole: NDArray[np.bool_], spacing: float) -> tuple[Indices, Array]:
-    """Which span each point belongs to, and its place: evenly spaced, and more where a curve turns off sharply."""
-    length = spans.end - spans.begin
-    n_parts = np.maximum(1, np.ceil(length / min(spacing, WIDEST)).astype(int))
-    n_points = np.where(whole, n_parts, n_parts + 1)
-    span = np.repeat(np.arange(len(n_points)), n_points)
-    share = (np.arange(len(span)) - (np.cumsum(n_points) - n_points)[span]) / n_parts[span]
-    place = spans.begin[span] + share * length[span]
-    curve, corner = places.corners(SHARP / min(spacing, WIDEST))
-    if len(curve):
-        for rounds in (0.0, 1.0):  # a span may go on at the beginning of its curve
-            at = corner + rounds * places.length[curve]
-            own, k = np.nonzero(
-                (spans.curve[:, None] == curve) & (spans.begin[:, None] < at) & (at < spans.end[:, None])
-            )
-            span, place = np.concatenate([span, own]), np.concatenate([place, at[k]])
-        order = np.lexsort([place, span])
-        span, place = span[order], place[order]
-    return span, place
+def _placed(loops: Loops, spans: Spans, chain: Chain, spacing: float) -> Placed:
+    """See `cut_loops.place_points`."""
+    rules = np.array([spacing, SHARP / spacing, BEND, STEEP, FLAT])
+    room = int((spans.place[:, 1] - spans.place[:, 0]).sum() / spacing) + 2 * len(spans.span) + 64
+    count = np.empty(1, np.int64)
+    while True:
+        q, tangent, border = np.empty((3, room, chain.dof))
+        placed = Placed(q, tangent, border, np.empty(room), *np.empty((2, room), np.int64))
+        given = chain.lower, chain.upper, rules, spans.span, spans.place, spans.shift
+        load_curve_loops()["place_points"](*loops.arrays, *given, *placed, count)
+        if count[0] <= room:
+            return Placed._make(column[: count[0]] for column in placed)
+        room = int(count[0])
 
 
-def _without_flat_ends(places: Places, spans: Spans) -> Spans:
-    """The same, a little shorter where a joint only just touches its limit, so that nobody knows where."""
-    half, place = 0.5 * (spans.end - spans.begin), [spans.begin, spans.end]
-    for i, inwards in ((0, 1.0), (1, -1.0)):
-        _, tangent = places.at(spans.curve, place[i])
-        flat = np.abs(tangent[np.arange(len(half)), spans.joint[:, i]]) < STEEP
-        place[i] = place[i] + np.where(flat & (spans.side[:, i] != WHOLE), inwards * np.minimum(FLAT, half), 0.0)
-    return spans._replace(begin=place[0], end=place[1])
-
-
-class Ends(NamedTuple):
-    """Rows of points that lie on a limit: which, whose limit, and where that is."""
-
-    rows: Indices
-    joint: Indices
-    limit: Array
-
-
-def _ends(chain: Chain, spans: Spans, first: Indices, tangent: Array) -> Ends:
-    """First and last points of arcs; without those where the joint hardly moves, so that it cannot be aimed with."""
-    arcs = np.flatnonzero(spans.side[:, 0] != WHOLE)
-    rows = np.concatenate([first[arcs], first[arcs + 1] - 1])
-    joint, side = spans.joint[arcs].T.ravel(), spans.side[arcs].T.ravel()
-    limit = np.where(side == LOWER, chain.lower[joint], chain.upper[joint])
-    steep = np.abs(tangent[rows, joint]) > STEEP
-    return Ends(rows[steep], joint[steep], limit[steep])
-
-
-def _settled(
-    follower: CurveFollower, target: Array, q: Array, tangent: Array, ends: Ends, tolerance: tuple[float, float]
-) -> Settled:
+def _settled(follower: CurveFollower, target: Array, placed: Placed, tolerance: tuple[float, float]) -> Settled:
     """Points moved across the tangents onto their curves, ends to where the joint meets its limit; then judged."""
-    border, offset = tangent.copy(), np.zeros(len(q))
-    border[ends.rows] = 0.0
-    border[ends.rows, ends.joint], offset[ends.rows] = 1.0, ends.limit - q[ends.rows, ends.joint]
-    strict = MARGIN * tolerance[0], MARGIN * tolerance[1]
-    settled = follower.settle(target, q, border, offset, strict)
-    inside = np.clip(settled.q, follower.chain.lower, follower.chain.upper)
-    inside[ends.rows, ends.joint] = ends.limit
-    judged = follower.settle(target, inside, tangent, tolerance=tolerance, most_steps=0)
-    near = (np.abs(inside - settled.q) < BARELY).all(1) & (np.abs(inside - q) < FAR).all(1)
-    return judged._replace(success=judged.success & near)
+    chain, strict = follower.chain, (MARGIN * tolerance[0], MARGIN * tolerance[1])
+    settled = follower.settle(target, placed.q, placed.border, placed.offset, strict)
+    inside = np.clip(settled.q, chain.lower, chain.upper)
+    ends = np.flatnonzero(placed.limit >= 0)
+    joint, upper = placed.limit[ends] // 2, placed.limit[ends] % 2
+    inside[ends, joint] = np.where(upper, chain.upper[joint], chain.lower[joint])
+    judged = follower.settle(target, inside, placed.tangent, tolerance=tolerance, most_steps=0)
+    near = (np.abs(inside - settled.q) < BARELY) & (np.abs(inside - placed.q) < FAR)
+    return judged._replace(success=judged.success & near.all(1))
 
 
 def _piece(q: Array, tangent: Array, errors: Array, length: float, ends: Any, winding: Array) -> Piece:
@@ -133,9 +102,8 @@ def _piece(q: Array, tangent: Array, errors: Array, length: float, ends: Any, wi
     return Piece(q, tangent, errors[:, 0], errors[:, 1], ends is None, length, ends, winding)
 
 
-def _limits(chain: Chain, joint: Indices, side: Indices) -> tuple[Limit, Limit]:
+def _limits(chain: Chain, joints: list[int], sides: list[int]) -> tuple[Limit, Limit]:
     first, last = (
-        Limit(int(j), chain.joint_names[j], "lower" if s == LOWER else "upper")
-        for j, s in zip(joint, side, strict=True)
+        Limit(j, chain.joint_names[j], "lower" if s < 0 else "upper") for j, s in zip(joints, sides, strict=True)
     )
     return first, last

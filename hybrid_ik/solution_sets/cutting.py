@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -10,40 +11,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
-from hybrid_ik.solution_sets.hermite import Segments, crossings
+from hybrid_ik.kernels.curves import load_curve_loops
+from hybrid_ik.solution_sets.hermite import Segments
 from hybrid_ik.solution_sets.loops import TURN, Loops
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
+Indices = NDArray[np.int64]
 
 WHOLE, LOWER, UPPER = 0, -1, 1  # what ends a span: nothing, or a joint at this limit
-
-SIDES = np.array([LOWER, UPPER, LOWER, UPPER])  # a turn beyond the limits the other ones come
+ROOM = 64  # spans, and crossings of a curve; more is made where there are more
 
 
 class Spans(NamedTuple):
     """Parts of curves; each array has an entry for each of them."""
 
-    curve: Indices
-    begin: Array
-    """Place along the curve [rad, or m]."""
-    end: Array
-    """Beyond the length of the curve where the part goes on at its beginning."""
+    span: Indices
+    """`(k, 5)`: the curve; the joints that meet a limit at its beginning and end; and these limits, see `side`."""
+    place: Array
+    """Where they begin and end along the curve `(k, 2)` [rad, or m]; beyond its length they go on at its beginning."""
     shift: Array
     """Whole turns to be added to the joints `(k, dof)` [rad]."""
-    joint: Indices
-    """The joints that meet a limit at both ends, `(k, 2)`."""
-    side: Indices
-    """`LOWER` or `UPPER` there, `(k, 2)`; `WHOLE` where a whole curve lies within the limits."""
 
+    @property
+    def curve(self) -> Indices:
+        """The curve that each is a part of."""
+        return self.span[:, 0]
 
-class Events(NamedTuple):
-    """Places where a joint crosses a limit, in the order of curves and of places along them."""
+    @property
+    def joint(self) -> Indices:
+        """The joints that meet a limit at both ends `(k, 2)`."""
+        return self.span[:, 1:3]
 
-    curve: Indices
-    place: Array
-    joint: Indices
-    side: Indices
+    @property
+    def side(self) -> Indices:
+        """`LOWER` or `UPPER` there, `(k, 2)`, or `WHOLE`."""
+        return self.span[:, 3:]
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """Which of them are whole curves."""
+        return np.asarray(self.span[:, 3] == WHOLE)
+
+    def chosen(self, which: NDArray[np.bool_]) -> Spans:
+        """Some of them."""
+        return Spans(self.span[which], self.place[which], self.shift[which])
 
 
 def cut(loops: Loops, chain: Chain) -> list[Spans]:
@@ -53,31 +64,32 @@ def cut(loops: Loops, chain: Chain) -> list[Spans]:
     wider than a turn has several such places: then there are parts for each of them. A curve along which such a joint
     goes round leaves its limits only after some rounds.
     """
-    middle, half = chain.middle, 0.5 * (chain.upper - chain.lower)
-    middle, hinge = np.where(np.isfinite(half), middle, 0.0), np.array(chain.kinds) == "hinge"
-    around, wide = hinge & (half < np.pi), hinge & (half >= np.pi) & np.isfinite(half)
-    n_turns = np.abs(np.round(loops.winding / TURN)).astype(int) * wide
+    middle, half, around, wide = _limits(chain)
+    if not wide.any():
+        return [_cut(loops, middle, half, around, np.zeros(chain.dof), ROOM)]
     spans = _cut_all(loops, middle, half, around, _copies(loops, middle, half, wide))
-    if n_turns.any():
-        spans = [_chosen(some, ~n_turns.any(1)[some.curve]) for some in spans]
-        for curve in np.flatnonzero(n_turns.any(1)).tolist():
+    n_turns = np.where(wide, np.abs(np.round(loops.winding / TURN)), 0.0).astype(int)
+    rolls: NDArray[np.bool_] = np.any(n_turns, axis=1)
+    if rolls.any():
+        spans = [some.chosen(~rolls[some.curve]) for some in spans]
+        for curve in np.flatnonzero(rolls).tolist():
             joint = int(np.argmax(n_turns[curve] > 0))
             line, place = _unrolled(loops, curve, joint, middle[joint], half[joint])
             copies = _copies(line, middle, half, wide)
             copies[joint] = TURN * np.arange(n_turns[curve, joint])  # farther on are the next rounds
-            spans += [
-                some._replace(curve=some.curve + curve, begin=some.begin + place, end=some.end + place)
-                for some in _cut_all(line, middle, half, around, copies)
-            ]
+            for some in _cut_all(line, middle, half, around, copies):
+                some.span[:, 0] += curve
+                spans.append(some._replace(place=some.place + place))
     return spans
 
 
-def _chosen(spans: Spans, which: NDArray[np.bool_]) -> Spans:
-    return Spans._make(column[which] for column in spans)
-
-
-def _cut_all(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copies: list[Array]) -> list[Spans]:
-    return [_cut(loops, middle, half, around, np.array(copy)) for copy in product(*copies)]
+@lru_cache(maxsize=64)
+def _limits(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Middle and half of the ranges; which joints go round to where they were; which have more than a turn."""
+    half, hinge = 0.5 * (chain.upper - chain.lower), np.array(chain.kinds) == "hinge"
+    middle = np.where(np.isfinite(half), chain.middle, 0.0)
+    around, wide = hinge & (half < np.pi), hinge & (half >= np.pi) & np.isfinite(half)
+    return middle, half, np.asarray(around), np.asarray(wide)
 
 
 def _unrolled(loops: Loops, curve: int, joint: int, middle: float, half: float) -> tuple[Loops, float]:
@@ -101,7 +113,7 @@ def _unrolled(loops: Loops, curve: int, joint: int, middle: float, half: float) 
 def _copies(loops: Loops, middle: Array, half: Array, wide: NDArray[np.bool_]) -> list[Array]:
     """For each joint the turns by which curves are moved; more than none only where its range is wider than a turn."""
     copies = [np.zeros(1)] * len(half)
-    if len(loops.segments.q0) and wide.any():
+    if len(loops.segments.q0):
         least, most = (f(bound, axis=0) for f, bound in zip((np.min, np.max), loops.segments.bounds, strict=True))
         for j in np.flatnonzero(wide):
             first, last = (middle[j] - half[j] - most[j]) / TURN, (middle[j] + half[j] - least[j]) / TURN
@@ -109,39 +121,17 @@ def _copies(loops: Loops, middle: Array, half: Array, wide: NDArray[np.bool_]) -
     return copies
 
 
-def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copy: Array) -> Spans:
-    places = loops.places
-    events = _events(loops, middle - copy, half, around)
-    n, k = len(events.place), len(loops.winding)
-    first = np.searchsorted(events.curve, np.arange(k + 1))
-    following = np.arange(1, n + 1)
-    last = first[events.curve + 1] - 1
-    following[last] = first[events.curve[last]]
-    length = places.length[events.curve]
-    end = events.place[following] + np.where(np.arange(n) == last, length, 0.0)
-
-    free = np.flatnonzero(np.diff(first) == 0)  # curves that cross no limit: all of them is within, or nothing
-    curve = np.concatenate([events.curve, free])
-    begin, end = np.concatenate([events.place, np.zeros(len(free))]), np.concatenate([end, places.length[free]])
-    q, _ = places.at(curve, 0.5 * (begin + end))
-    turns = np.where(around, TURN * np.round((middle - q) / TURN), copy)
-    inside = (np.abs(q + turns - middle) <= half).all(1)
-    joint = np.concatenate([np.stack([events.joint, events.joint[following]], 1), np.full((len(free), 2), -1)])
-    side = np.concatenate([np.stack([events.side, events.side[following]], 1), np.full((len(free), 2), WHOLE)])
-    return Spans(curve[inside], begin[inside], end[inside], turns[inside], joint[inside], side[inside])
+def _cut_all(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copies: list[Array]) -> list[Spans]:
+    return [_cut(loops, middle, half, around, np.array(copy), ROOM) for copy in product(*copies)]
 
 
-def _events(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_]) -> Events:
-    """All crossings of limits: a joint that goes round meets the same ones a turn farther on."""
-    segments, places = loops.segments, loops.places
-    low, high = segments.bounds
-    origin = middle + np.where(around, TURN * np.round((segments.q0 - middle) / TURN), 0.0)
-    beyond = np.where(around, TURN - half, np.inf)
-    offset = np.stack([-half, half, beyond, -beyond])
-    level = origin[:, None] + offset
-    s, i, j = np.nonzero((low[:, None] <= level) & (high[:, None] >= level))
-    which, u = crossings(segments.cubics(s, j), level[s, i, j], segments.q1[s, j])
-    s, j, side = s[which], j[which], SIDES[i[which]]
-    curve, place = places.curve[s], places.begin[s] + u * segments.length[s]
-    order = np.lexsort([place, curve])
-    return Events(curve[order], place[order], j[order], side[order])
+def _cut(loops: Loops, middle: Array, half: Array, around: NDArray[np.bool_], copy: Array, room: int) -> Spans:
+    """See `cut_loops.cut_curves`."""
+    events, crossed = np.empty(room), np.empty((room, 2), np.int64)
+    span, place, shift = np.empty((room, 5), np.int64), np.empty((room, 2)), np.empty((room, len(half)))
+    n = np.empty(2, np.int64)
+    limits = middle, half, around, copy
+    load_curve_loops()["cut_curves"](*loops.arrays, *limits, events, crossed, span, place, shift, n)
+    if n.max() > room:
+        return _cut(loops, middle, half, around, copy, int(n.max()))
+    return Spans(span[: n[0]], place[: n[0]], shift[: n[0]])

@@ -38,7 +38,7 @@ class SetFinder:
             found = find_branches(self.follower, target, miss, self.tolerance)
         elif self.dimension == 1:
             loops = self.follower.loops(target, miss)
-            pieces = curve_pieces(self.follower, target, loops.chosen(loops.within), spacing, self.tolerance)
+            pieces = curve_pieces(self.follower, target, loops, spacing, self.tolerance)
             found = pieces, loops.missing, loops.n_starts
         else:
             found = find_cover(self.chain, self.config, pose, spacing, miss, most_points)

@@ -20,7 +20,7 @@ from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.hermite import Segments
-from hybrid_ik.solution_sets.loops import TURN, Loops, may_be_within
+from hybrid_ik.solution_sets.loops import TURN, Loops
 from hybrid_ik.solution_sets.twins import Twins
 
 Array = NDArray[np.float64]
@@ -63,9 +63,17 @@ class Ways(NamedTuple):
     points: Array
     tangents: Array
     winding: Array
-    n_points: NDArray[np.int32]
-    verdict: NDArray[np.int32]
-    limit: NDArray[np.int32]
+    info: NDArray[np.int32]
+
+    @property
+    def n_points(self) -> NDArray[np.int32]:
+        """How many points count."""
+        return self.info[:, 0]
+
+    @property
+    def verdict(self) -> NDArray[np.int32]:
+        """What became of each."""
+        return self.info[:, 1]
 
 
 class CurveFollower:
@@ -191,7 +199,7 @@ class CurveFollower:
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
         if room < EVEN_MORE_POINTS and (info[:, 1] == LONG).any():
             return self.follow(target, starts, border, limits, steps, EVEN_MORE_POINTS)
-        return Ways(points, tangents, winding, *info.T)
+        return Ways(points, tangents, winding, info)
 
     def cheapest_ways(
         self, q: Array, before: Array, cost: Array, period: Array, most: float
@@ -201,6 +209,10 @@ class CurveFollower:
         rows = np.ascontiguousarray(q), np.ascontiguousarray(before), np.ascontiguousarray(cost)
         self._kernel.cheapest_ways(*rows, period, most, parent, least)
         return parent, least
+
+    def join_closed(self, ways: Ways, begin: int, *ends: Array) -> None:
+        """See `follow_loops.join_closed`."""
+        self._kernel.join_closed(ways.points, ways.tangents, ways.winding, ways.info, begin, *ends)
 
     def find(self, q: Array, segments: Segments) -> NDArray[np.int32]:
         """The segment that each of the joints `(m, dof)` lies on, or -1."""
@@ -225,15 +237,13 @@ class _Found:
         if not len(closed):
             return
         k, n = len(self._winding), ways.n_points[closed]
-        parts = [
-            (ways.points[row, : n[i]], ways.tangents[row, : n[i]], ways.winding[row]) for i, row in enumerate(closed)
-        ]
-        q0, t0 = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-        q1 = np.concatenate([x for q, _, winding in parts for x in (q[1:], q[:1] + winding)])
-        t1 = np.concatenate([x for _, t, _ in parts for x in (t[1:], t[:1])])
-        old, owner = self._segments, np.repeat(np.arange(k, k + len(closed)), n)
-        self._segments = Segments(*map(np.concatenate, ((old.q0, q0), (old.q1, q1), (old.t0, t0), (old.t1, t1))))
-        self._owner = np.concatenate([self._owner, owner])
+        old, before = self._segments, len(self._owner)
+        q0, q1, t0, t1 = np.empty((4, before + n.sum(), old.q0.shape[1]))
+        for new, known in ((q0, old.q0), (q1, old.q1), (t0, old.t0), (t1, old.t1)):
+            new[:before] = known
+        self._follower.join_closed(ways, before, q0, q1, t0, t1)
+        self._segments = Segments(q0, q1, t0, t1)
+        self._owner = np.concatenate([self._owner, np.repeat(np.arange(k, k + len(closed)), n)])
         self._winding = np.concatenate([self._winding, ways.winding[closed]])
         self._hits = np.concatenate([self._hits, np.zeros(len(closed), np.intp)])
         first = self._owner[self._follower.find(ways.points[closed, 0], self._segments)]
@@ -277,9 +287,7 @@ class _Found:
     def loops(self, n_starts: int) -> Loops:
         """What was found."""
         first = np.searchsorted(self._owner, np.arange(len(self._winding) + 1))
-        within = np.zeros(len(self._winding), bool)
-        within[self._owner[may_be_within(self._segments, self._follower.chain)]] = True
-        return Loops(self._segments, first, self._winding, self._hits, self._kinds(), within, n_starts, self._n_lost)
+        return Loops(self._segments, first, self._winding, self._hits, self._kinds(), n_starts, self._n_lost)
 
     def _kinds(self) -> Indices:
         """A number for each curve, the same for those that are kin."""

@@ -31,11 +31,11 @@ class Segments:
     def length(self) -> Array:
         """Of each segment `(n,)`, by quadrature of the speed."""
         length = np.empty(len(self.q0))
-        load_curve_loops()["measure_segments"](*self._ends, length)
+        load_curve_loops()["measure_segments"](*self.ends, length)
         return length
 
     @cached_property
-    def _ends(self) -> tuple[Array, Array, Array, Array]:
+    def ends(self) -> tuple[Array, Array, Array, Array]:
         """As the compiled functions take them."""
         q0, q1, t0, t1 = (np.ascontiguousarray(x) for x in (self.q0, self.q1, self.t0, self.t1))
         return q0, q1, t0, t1
@@ -59,29 +59,5 @@ class Segments:
         """Joints and unit tangents `(m, dof)` at the shares u of these segments."""
         q, tangent = np.empty((2, len(segment), self.q0.shape[1]))
         rows = np.ascontiguousarray(segment, dtype=np.int64), np.ascontiguousarray(u)
-        load_curve_loops()["place_on_segments"](*self._ends, self.length, *rows, q, tangent)
+        load_curve_loops()["place_on_segments"](*self.ends, self.length, *rows, q, tangent)
         return q, tangent
-
-    def cubics(self, segment: Indices, joint: Indices) -> Array:
-        """`coefficients` of single joints on single segments, `(4, m)`."""
-        (a, b), length = (t[segment, joint] for t in (self.t0, self.t1)), self.length[segment]
-        a, b, chord = a * length, b * length, self.q1[segment, joint] - self.q0[segment, joint]
-        return np.stack([self.q0[segment, joint], a, 3.0 * chord - 2.0 * a - b, a + b - 2.0 * chord])
-
-
-def crossings(coefficients: Array, level: Array, end: Array | None = None) -> tuple[Indices, Array]:
-    """Where cubic polynomials of u in [0, 1] cross a level.
-
-    Args:
-        coefficients: `(4, m)`, of the powers of u.
-        level: `(m,)`.
-        end: the values at u = 1, if they are known without rounding: polynomials that join there are crossed once.
-
-    Returns:
-        Which polynomials cross, once for each crossing, and u there.
-    """
-    end = coefficients.sum(0) if end is None else end
-    which, u, count = np.empty(3 * len(level), np.int64), np.empty(3 * len(level)), np.empty(1, np.int64)
-    rows = (np.ascontiguousarray(x) for x in (coefficients, level, end))
-    load_curve_loops()["cross_cubics"](*rows, which, u, count)
-    return which[: count[0]], u[: count[0]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.chain import Chain
 from hybrid_ik.solution_sets.hermite import Segments
 
 Array = NDArray[np.float64]
@@ -16,7 +16,6 @@ Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 TURN = 2.0 * np.pi
-BEND = 0.1  # rad: how far a curve turns from one corner to the next
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,18 @@ class Loops:
     """How many starts led to each, `(k,)`."""
     kind: Indices
     """A number for each, the same for those that are twins; see `twins.Twins` `(k,)`."""
-    within: Mask
-    """Which of them may have a part within the limits `(k,)`."""
     n_starts: int
     """Starts tried."""
     n_lost: int = 0
     """Answers within the limits that starts led to, but no curve could be followed from: singular ones."""
 
     @cached_property
-    def places(self) -> Places:
-        """Places along the curves."""
-        return Places(self)
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What `cut_loops.Curves` is made of."""
+        length, first = self.segments.length, np.ascontiguousarray(self.first, dtype=np.int64)
+        total = np.concatenate([[0.0], np.cumsum(length)])
+        begin = total[:-1] - np.repeat(total[first[:-1]], np.diff(first))
+        return *self.segments.ends, length, begin, first, np.diff(total[first]), np.ascontiguousarray(self.winding)
 
     @property
     def unseen(self) -> float:
@@ -58,16 +58,6 @@ class Loops:
         """
         return max(self.unseen, self.n_lost / max(1, int(self.hits.sum()) + self.n_lost))
 
-    def chosen(self, which: Mask) -> Loops:
-        """Some of the curves."""
-        own, s = np.repeat(which, np.diff(self.first)), self.segments
-        return replace(
-            self,
-            segments=Segments(s.q0[own], s.q1[own], s.t0[own], s.t1[own]),
-            first=np.concatenate([[0], np.cumsum(np.diff(self.first)[which])]),
-            **{name: getattr(self, name)[which] for name in ("winding", "hits", "kind", "within")},
-        )
-
 
 def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> float:
     """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
@@ -82,45 +72,3 @@ def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> floa
     if len(hits) == 0:
         return 1.0
     return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)
-
-
-class Places:
-    """Places along closed curves, as lengths from their first points [rad, or m]."""
-
-    def __init__(self, loops: Loops) -> None:
-        self._loops, lengths = loops, loops.segments.length
-        self._sum = np.concatenate([[0.0], np.cumsum(lengths)])
-        self._start = self._sum[loops.first]
-        self.curve = np.repeat(np.arange(len(loops.winding)), np.diff(loops.first))
-        self.begin = self._sum[:-1] - self._start[self.curve]
-        self.length = np.diff(self._start)
-        self.winding = loops.winding
-
-    def corners(self, curvature: float) -> tuple[Indices, Array]:
-        """Ends of segments that are bent more than this [1/rad, or 1/m]: their curves, and places."""
-        s = self._loops.segments
-        turn = np.arccos(np.clip(np.einsum("ij,ij->i", s.t0, s.t1), -1.0, 1.0))
-        sharp = np.flatnonzero(turn > curvature * s.length)
-        sharp = sharp[np.diff(np.floor(np.cumsum(turn[sharp]) / BEND), prepend=-1.0) > 0]
-        return self.curve[sharp], self.begin[sharp] + s.length[sharp]
-
-    def at(self, curve: Indices, place: Array) -> tuple[Array, Array]:
-        """Joints and unit tangents `(m, dof)`; a curve goes on beyond its length, as far as joints have gone round."""
-        loops, rounds = self._loops, np.floor(place / self.length[curve])
-        total = self._start[curve] + place - rounds * self.length[curve]
-        segment = np.searchsorted(self._sum, total, side="right") - 1
-        segment = np.clip(segment, loops.first[curve], loops.first[curve + 1] - 1)
-        u = (total - self._sum[segment]) / loops.segments.length[segment]
-        q, tangent = loops.segments.at(segment, u)
-        return q + rounds[:, None] * loops.winding[curve], tangent
-
-
-def may_be_within(segments: Segments, chain: Chain) -> Indices:
-    """Segments that come near enough to the limits to have a part within them, whole turns aside."""
-    middle, half = 0.5 * (segments.q0 + segments.q1), 0.5 * (chain.upper - chain.lower)
-    d = middle - chain.middle
-    d = np.where((np.array(chain.kinds) == "hinge"), d - TURN * np.round(d / TURN), d)
-    chord = segments.q1 - segments.q0
-    reach = 0.6 * np.sqrt(np.einsum("ij,ij->i", chord, chord))
-    with np.errstate(invalid="ignore"):
-        return np.flatnonzero(((np.abs(d) <= half + reach[:, None]) | np.isinf(half)).all(1))

@@ -36,17 +36,23 @@ class Twins:
 
     def of(self, q: Array) -> Array:
         """All twins of joints `(m, dof)`: `(m, k, dof)`."""
-        twins = np.repeat(q[:, None], len(self._first), 1)
+        twins, m = np.repeat(q[:, None], len(self._first), 1), len(q)
         for k, i in enumerate(self._first):
-            Ra, Rb = self._links[i], self._links[i + 1]
-            a, b = Ra[2], Rb[:, 2]
+            a, b = self._links[i][2], self._links[i + 1][:, 2]
             aligned = np.arctan2(a[1] * b[0] - a[0] * b[1], a[0] * b[0] + a[1] * b[1])
-            other = 2.0 * aligned - q[:, i + 1]
-            v, w = Ra @ _turns(q[:, i + 1]) @ Rb, Ra @ _turns(other) @ Rb
-            twins[:, k, i] += _angle(v[:, 0, 2], v[:, 1, 2]) - _angle(w[:, 0, 2], w[:, 1, 2])
-            twins[:, k, i + 1] = other
-            twins[:, k, i + 2] += _angle(w[:, 2, 0], w[:, 2, 1]) - _angle(v[:, 2, 0], v[:, 2, 1])
+            twins[:, k, i + 1] = 2.0 * aligned - q[:, i + 1]
+            first, last = self._outer_angles(i, np.concatenate([q[:, i + 1], twins[:, k, i + 1]]))
+            twins[:, k, i] += first[:m] - first[m:]
+            twins[:, k, i + 2] += last[m:] - last[:m]
         return twins
+
+    def _outer_angles(self, i: int, q: Array) -> tuple[Array, Array]:
+        """Euler's angles of R_a Z(q) R_b about z, before and after, but for the signs and constants that both have."""
+        Ra, Rb, c, s = self._links[i], self._links[i + 1], np.cos(q), np.sin(q)
+        a, b = Ra[2], Rb[:, 2]
+        column = Ra[:2] @ np.stack([c * b[0] - s * b[1], s * b[0] + c * b[1], np.full(len(q), b[2])])
+        row = Rb[:, :2].T @ np.stack([a[0] * c + a[1] * s, a[1] * c - a[0] * s, np.full(len(q), a[2])])
+        return np.arctan2(column[1], column[0]), np.arctan2(row[1], row[0])
 
 
 def _meet(chain: Chain, i: int) -> bool:
@@ -57,14 +63,3 @@ def _meet(chain: Chain, i: int) -> bool:
     across = np.eye(3) - z[:, :, None] * z[:, None, :]
     x = np.linalg.lstsq(across.sum(0), np.einsum("kij,kj->i", across, o), rcond=None)[0]
     return bool(np.abs(np.einsum("kij,kj->ki", across, x - o)).max() < POINT)
-
-
-def _angle(x: Array, y: Array) -> Array:
-    return np.asarray(np.arctan2(y, x))
-
-
-def _turns(q: Array) -> Array:
-    """Rotations about z `(m, 3, 3)`."""
-    c, s, R = np.cos(q), np.sin(q), np.zeros((len(q), 3, 3))
-    R[:, 0, 0], R[:, 0, 1], R[:, 1, 0], R[:, 1, 1], R[:, 2, 2] = c, -s, s, c, 1.0
-    return R
