@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.kernels.curves import CLOSED, SAME
+from hybrid_ik.kinematics import tip_jacobian
 from hybrid_ik.pose import Pose
 from hybrid_ik.solution_sets.finder import SetFinder
 from hybrid_ik.solution_sets.following import EXACT
@@ -57,12 +58,13 @@ class CurveLayers:
         Ahead means a step as long as the last one, `motion`, farther on: so the way goes straight through places where
         curves cross, or all but do. Where a curve has shrunk so much that none of its points lies across from it, they
         come by steps of Levenberg and Marquardt; where this is to be thorough, all do so too, as those across lead far
-        away where the arm is nearly stretched.
+        away where the arm is nearly stretched, and some points are looked for on both sides of such a place.
         """
         some = self._some(points.piece)
         q, motion = points.q[some], motion[some]
-        rows = np.stack([q, q + motion], 1).reshape(-1, q.shape[1])
-        tangent, piece = np.repeat(points.tangent[some], 2, 0), np.repeat(points.piece[some], 2)
+        ways = [q, q + motion, *(self._sides(q) if self._thorough else ())]
+        rows = np.stack(ways, 1).reshape(-1, q.shape[1])
+        tangent, piece = np.repeat(points.tangent[some], len(ways), 0), np.repeat(points.piece[some], len(ways))
         settled = self._follower.settle_within(target, rows, tangent, (EXACT, EXACT))
         good = settled.success
         again = np.flatnonzero(self._thorough | ~np.isin(piece, piece[good]))
@@ -73,6 +75,12 @@ class CurveLayers:
         q, again = np.concatenate([settled.q[good], found.q[inside]]), again[inside]
         others = points.piece[-1] + 1 + piece[again]
         return Points(q, np.concatenate([settled.tangent[good], tangent[again]]), np.concatenate([piece[good], others]))
+
+    def _sides(self, q: Array) -> tuple[Array, Array]:
+        """Joints on both sides of these, across the curve, in the direction that moves the tool least."""
+        rows = self._follower.n_rows
+        v = np.linalg.svd(tip_jacobian(self._finder.chain, q)[:, :rows])[2][:, rows - 1]
+        return q + self.spacing * v, q - self.spacing * v
 
     def _some(self, piece: Indices) -> Indices:
         """Some points of each piece, both ends among them: enough to see it again if it is cut into several."""
