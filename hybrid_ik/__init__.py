@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hybrid_ik.solution_sets.solution_set import Limit, Piece, SolutionSet
     from hybrid_ik.solver import HybridSolver
     from hybrid_ik.tensor_pose import TensorPose
+    from hybrid_ik.tracking.path import Jump, TrackedPath
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ _HOME = {
     "HybridSolver": "solver",
     "IKResult": "result",
     "InvalidInputError": "errors",
+    "Jump": "tracking.path",
     "LMConfig": "refiners.base",
     "LaneRefiner": "refiners.lanes",
     "Limit": "solution_sets.solution_set",
@@ -61,6 +63,7 @@ _HOME = {
     "SolutionSet": "solution_sets.solution_set",
     "Status": "result",
     "TensorPose": "tensor_pose",
+    "TrackedPath": "tracking.path",
     "UniformSampler": "samplers.uniform",
     "Verdict": "diagnosis.diagnosis",
     "check_jacobian": "refiners.mujoco",
@@ -77,6 +80,7 @@ __all__ = [
     "HybridSolver",
     "IKResult",
     "InvalidInputError",
+    "Jump",
     "LMConfig",
     "LaneRefiner",
     "Limit",
@@ -95,6 +99,7 @@ __all__ = [
     "SolutionSet",
     "Status",
     "TensorPose",
+    "TrackedPath",
     "UniformSampler",
     "Verdict",
     "check_jacobian",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hybrid_ik.diagnosis.diagnosis import Diagnosis, check_single_pose, diagnose
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.host_solver import FAR, ONE_ANSWER_ROUNDS, WIDE_STARTS, HostSolver
 from hybrid_ik.pose import Pose, pose_error
@@ -18,24 +17,24 @@ from hybrid_ik.result import IKResult, Status, concatenate, result_as_tensors
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.base import Sampler
 from hybrid_ik.samplers.uniform import UniformSampler
-from hybrid_ik.solution_sets.finder import SetFinder
-from hybrid_ik.solution_sets.preference import Preference, check_preference, preferred
-from hybrid_ik.solution_sets.self_motion import glide
-from hybrid_ik.solution_sets.solution_set import SolutionSet
 from hybrid_ik.solver_parts import (
     check_count,
     check_not_negative,
     check_positive,
+    check_single,
     checked_near,
     make_refiner,
     make_sampler,
 )
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
-from hybrid_ik.tracking.path import TrackedPath
-from hybrid_ik.tracking.tracker import Tracker
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a plain solve does not need is imported where it is used: 30 ms of the first answer
+    from hybrid_ik.diagnosis.diagnosis import Diagnosis
     from hybrid_ik.samplers.device_network import DeviceSampler
+    from hybrid_ik.solution_sets.finder import SetFinder
+    from hybrid_ik.solution_sets.preference import Preference
+    from hybrid_ik.solution_sets.solution_set import SolutionSet
+    from hybrid_ik.tracking.path import TrackedPath
 
 Array = NDArray[np.float64]
 SamplerName = Literal["auto", "meanflow", "uniform", "lookup"]
@@ -193,8 +192,7 @@ class HybridSolver:
         Raises:
             InvalidInputError: an argument of the wrong shape, kind or range.
         """
-        pose = Pose.as_pose(pose)
-        check_single_pose(pose)
+        pose = check_single(pose)
         check_positive("spacing", spacing)
         check_positive("miss", miss)
         check_count("most_points", most_points)
@@ -236,6 +234,8 @@ class HybridSolver:
         check_positive("max_step", max_step)
         check_not_negative("limit_weight", limit_weight)
         first = None if start is None else self._within_limits("start", start)
+        from hybrid_ik.tracking.tracker import Tracker
+
         return Tracker(self._set_finder, max_step, limit_weight).track(poses, first)
 
     def self_motion(
@@ -261,6 +261,8 @@ class HybridSolver:
         check_positive("length", length)
         check_positive("spacing", spacing)
         way = None if towards is None else checked_near(towards, self.robot, (), "towards")
+        from hybrid_ik.solution_sets.self_motion import glide
+
         finder = self._set_finder
         return glide(finder.follower, joints, length, spacing, way, finder.tolerance)
 
@@ -273,12 +275,15 @@ class HybridSolver:
         Raises:
             InvalidInputError: a batch, or what is no pose.
         """
-        pose = Pose.as_pose(pose)
-        check_single_pose(pose)
+        from hybrid_ik.diagnosis.diagnosis import diagnose
+
+        pose = check_single(pose)
         return diagnose(self.robot.chain, self.refiner.config, pose, self.solve(pose))
 
     @cached_property
     def _set_finder(self) -> SetFinder:
+        from hybrid_ik.solution_sets.finder import SetFinder
+
         return SetFinder(self.robot.chain, self.refiner.config)
 
     def _within_limits(self, name: str, q: ArrayLike) -> Array:
@@ -308,6 +313,8 @@ class HybridSolver:
         if prefer is None:
             check_positive("max_step", max_step)
             return self._bounded(pose, self._host.near(pose, near, n_seeds), near, float(max_step or 0.0))
+        from hybrid_ik.solution_sets.preference import check_preference
+
         check_preference(prefer, self.robot.dof)
         flat = pose.reshape(pose.valid.size)
         rows = [self._preferred(flat[i], prefer) for i in range(len(flat))]
@@ -316,6 +323,8 @@ class HybridSolver:
         return concatenate([row.reshape(1) for row in rows]).reshape(*pose.shape)
 
     def _preferred(self, pose: Pose, prefer: Preference) -> IKResult:
+        from hybrid_ik.solution_sets.preference import preferred
+
         answers = self.solve_all(pose) if pose.valid else None
         if not answers:
             return self._host.one(pose, None)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig, Refiner
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.refiners.mujoco import MujocoRefiner
@@ -90,3 +91,16 @@ def check_not_negative(name: str, value: Any) -> None:
     """Refuses what is not a finite number of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 <= value < np.inf:
         raise InvalidInputError(f"{name} must be finite and not negative, got {value!r}")
+
+
+def check_single(pose: Any) -> Pose:
+    """One pose; batches, and rows of batches that are no poses, are refused."""
+    pose = Pose.as_pose(pose)
+    if pose.shape:
+        raise InvalidInputError(f"expected one pose, got a batch of shape {pose.shape}: call it for each")
+    if not pose.valid:
+        raise InvalidInputError(
+            f"not a pose: position {pose.position.tolist()}, quaternion {pose.quaternion.tolist()}; expected finite "
+            "numbers and a unit quaternion"
+        )
+    return pose

@@ -12,7 +12,6 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.diagnosis.limits import LimitInTheWay, WithoutLimits, limits_in_the_way
 from hybrid_ik.diagnosis.singularity import NEAR_SINGULAR, LostMotion, smallest_singular_values, weakest_motions
 from hybrid_ik.diagnosis.words import angle, metres
-from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig, best_of
 from hybrid_ik.refiners.lanes import LaneRefiner
@@ -188,21 +187,6 @@ def diagnose(chain: Chain, config: LMConfig, pose: Pose, found: IKResult) -> Dia
         return _summary(chain, config, pose, nearest, nearest, None)
     position = _position_alone(chain, config, pose, nearest) if config.orientation_weight > 0 else nearest
     return _summary(chain, config, pose, nearest, position, without)
-
-
-def check_single_pose(pose: Pose) -> None:
-    """Refuses batches, and rows of batches that are no poses.
-
-    Raises:
-        InvalidInputError: it is one of them.
-    """
-    if pose.shape:
-        raise InvalidInputError(f"expected one pose, got a batch of shape {pose.shape}: call it for each")
-    if not pose.valid:
-        raise InvalidInputError(
-            f"not a pose: position {pose.position.tolist()}, quaternion {pose.quaternion.tolist()}; expected "
-            "finite numbers and a unit quaternion"
-        )
 
 
 def _summary(

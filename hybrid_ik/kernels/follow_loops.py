@@ -25,7 +25,7 @@ CORRECTIONS = 3  # of one step; where more are needed, half a step is tried
 EASY = 1  # after so few of them the next step is longer
 GROWTH = 1.5
 BASIN = 0.5  # how long corrections may be, in units of the clearance
-BOLD = 4.0  # how long steps may be at most, in the same units
+BOLD = 6.0  # how long steps may be at most, in the same units
 # Where curves come nearer than this to each other, they are taken to cross, and gone over by a leap [rad, or m]: to
 # turn off with the curve would take steps as small, and where they do cross there is no end to that.
 CROSSING, LEAP = 1e-3, 0.03

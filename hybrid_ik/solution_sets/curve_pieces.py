@@ -88,9 +88,12 @@ def _settled(follower: CurveFollower, target: Array, placed: Placed, tolerance: 
     ends = np.flatnonzero(placed.limit >= 0)
     joint, upper = placed.limit[ends] // 2, placed.limit[ends] % 2
     inside[ends, joint] = np.where(upper, chain.upper[joint], chain.lower[joint])
-    judged = follower.settle(target, inside, placed.tangent, tolerance=tolerance, most_steps=0)
-    near = (np.abs(inside - settled.q) < BARELY) & (np.abs(inside - placed.q) < FAR)
-    return judged._replace(success=judged.success & near.all(1))
+    near = ((np.abs(inside - settled.q) < BARELY) & (np.abs(inside - placed.q) < FAR)).all(1)
+    moved = np.flatnonzero((inside != settled.q).any(1) | (placed.limit >= 0))
+    judged = follower.settle(target, inside[moved], placed.tangent[moved], tolerance=tolerance, most_steps=0)
+    for ours, theirs in zip(settled, judged, strict=True):
+        ours[moved] = theirs
+    return settled._replace(success=settled.success & near)
 
 
 def _piece(q: Array, tangent: Array, errors: Array, length: float, ends: Any, winding: Array) -> Piece:
