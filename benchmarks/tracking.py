@@ -180,6 +180,7 @@ def measure(name: str, options: Options, core: int | None = 1) -> dict[str, Any]
     return {
         "robot": name,
         "rows": [_row(robot, row, labels[row], found[row], np.array(costs), options) for row in work],
+        "versions": {peer.package: peer.version for peer in peers.values()},
         "left_out": {row: {"label": followers[row].label, "reason": why} for row, why in left_out.items()},
     }
 

@@ -27,6 +27,8 @@ def tracking_table(result: dict[str, Any]) -> str:
         "most. Times of a path, steps and cost are those of the paths that came through; the cost is that of the "
         "joints found over that of the joints that the path was made from, median."
     )
+    versions = {name: version for arm in result["arms"] for name, version in arm["versions"].items()}
+    note += f" Versions: {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}."
     note += f" Left out: {', '.join(left_out)}." if left_out else ""
     return "\n".join([*lines, "", f"{note} {source(result)}"])
 
