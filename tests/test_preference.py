@@ -302,3 +302,21 @@ def test_motions_that_cannot_be_are_refused():
         arm.self_motion(np.where(np.arange(7) == 2, 3.0, q), 1.0)
     with pytest.raises(InvalidInputError, match="q: expected 7 finite joints"):
         arm.self_motion(q[:3], 1.0)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_answers_beside_a_point_lie_along_its_curve_and_end_where_arcs_do(name):
+    arm = solver(name)
+    pose = reachable(arm, 2)[0]
+    found = arm.solve_all(pose)
+    point = np.arange(len(found.q))
+    beside = found.along(point, np.tile([-0.5, 0.0, 0.25, 1.0], (len(point), 1)))
+    assert beside.shape == (len(point), 4, arm.robot.dof)
+    check_answers(arm, pose, beside.reshape(-1, arm.robot.dof))
+    assert_allclose(beside[:, 1], found.q, atol=2e-6)
+    for number, piece in enumerate(found):
+        own = beside[found.piece == number]
+        after = np.concatenate([piece.q[1:], piece.q[:1] + piece.winding if piece.closed else piece.q[-1:]])
+        assert moved(arm, own[:, 3], after).max() < 2e-6
+        if piece.ends is not None:
+            assert_allclose(own[0, 0], piece.q[0], atol=2e-6)
