@@ -277,3 +277,12 @@ def test_what_is_printed_says_where_and_why_a_path_breaks():
     assert errors(arm, poses, path.q).max() < 1.001e-6
     far = Pose(poses.position[:30] + 5.0, poses.quaternion[:30])
     assert len(repr(arm.track(far))) < 600
+
+
+def test_a_pose_whose_set_is_lost_because_the_arm_is_stretched_is_not_called_one_without_an_answer():
+    arm = solver("panda")
+    q = np.array([-0.5086993, -0.02002103, 1.32075181, -0.4673912, 0.00240347, 2.16679585, -0.53482858])
+    q = q + np.arange(-12, 13)[:, None] * np.array([-0.0415, -0.021, -0.03, -0.0028, 0.0099, 0.031, 0.0056])
+    assert least_singular_value(arm, q[12:13]) < 2e-5
+    poses = arm.robot.forward_kinematics(q)
+    check_continuous(arm, poses, arm.track(poses, start=q[0]), q[0])

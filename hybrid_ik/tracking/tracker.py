@@ -80,9 +80,20 @@ class Tracker:
         if not len(poses):
             return self._judged(np.empty((0, 12)), np.empty((0, self._chain.dof)), ())
         path = self._attempt(poses, start, COARSE, self._knots(poses), SLACK if self._finder.dimension == 1 else 0.0)
-        if any(jump.reason != NO_ANSWER for jump in path.jumps):  # a way may have been missed
+        if any(self._doubtful(jump, poses, path.q) for jump in path.jumps):  # a way may have been missed
             path = min(path, self._attempt(poses, start, FINE, list(range(len(poses))), 0.0), key=_badness)
         return path
+
+    def _doubtful(self, jump: Jump, poses: Pose, q: Array) -> bool:
+        """Whether a jump may not be needed: not where even the joints beside it lead to no answer."""
+        i = jump.waypoint
+        beside = q[max(i - 1, 0) : i + 2]
+        beside = beside[np.isfinite(beside).all(1)]
+        if jump.reason != NO_ANSWER or not len(beside):
+            return jump.reason != NO_ANSWER
+        settled = self._follower.settle(self._follower.targets(poses[i : i + 1]), beside)
+        inside = ((settled.q >= self._chain.lower) & (settled.q <= self._chain.upper)).all(1)
+        return bool((settled.success & inside).any())
 
     def _attempt(
         self, poses: Pose, start: Array | None, spacing: tuple[float, float, float], waypoints: list[int], slack: float
