@@ -31,13 +31,15 @@ def find_branches(
     answers, hits = np.empty((0, follower.chain.dof)), np.empty(0, int)
     while True:
         settled = follower.settle(target, starts.table(n)[tried:], most_steps=PATIENT)
-        for q in settled.q[settled.success]:
-            d = q - answers
-            known = np.flatnonzero(np.linalg.norm(d - around * TURN * np.round(d / TURN), axis=1) < SAME)
-            if len(known):
-                hits[known[0]] += 1
-            else:
-                answers, hits = np.concatenate([answers, q[None]]), np.append(hits, 1)
+        found = settled.q[settled.success]
+        for k, q in enumerate(answers):
+            same = _same(found - q, around)
+            hits[k] += same.sum()
+            found = found[~same]
+        while len(found):
+            same = _same(found - found[0], around)
+            answers, hits = np.concatenate([answers, found[:1]]), np.append(hits, same.sum())
+            found = found[~same]
         if missing_chance(hits) <= miss or n >= MOST_STARTS:
             break
         tried, n = n, 2 * n
@@ -52,6 +54,11 @@ def find_branches(
         for q, e in zip(judged.q[judged.success][:, None], judged.errors[judged.success], strict=True)
     ]
     return sorted(pieces, key=lambda piece: tuple(piece.q[0])), missing_chance(hits), n
+
+
+def _same(d: Array, around: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which differences `(m, dof)` are none, whole turns aside."""
+    return np.asarray(np.linalg.norm(d - around * TURN * np.round(d / TURN), axis=1) < SAME)
 
 
 def _within(chain: Chain, q: Array) -> list[Array]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import forward_kinematics
 from hybrid_ik.kernels.curves import CLOSED, LONG, load_curve_kernel
+from hybrid_ik.kernels.quaternion import rotation_of
 from hybrid_ik.kinematics import chord
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.uniform import UniformSampler
@@ -87,6 +88,7 @@ class CurveFollower:
     def __init__(self, chain: Chain, orientation: bool = True) -> None:
         self.chain, self._kernel = chain, load_curve_kernel(chain)
         scale = 0.5 * chain.reach or 1.0  # makes lengths of turns, so that neither outweighs the other
+        self._mount_tool = chain.mount_and_tool
         self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
         around = np.array(chain.kinds) == "hinge"
         self._period = np.where(around, [[2 * np.pi], [0.5 / np.pi]], 0.0)
@@ -108,9 +110,10 @@ class CurveFollower:
 
     def targets(self, pose: Pose) -> Array:
         """Poses `(m,)` as the kernels take them, `(m, 12)`: [R_first_last by rows, p_first_tip]."""
-        position, rotation = self.chain.first_last(pose)
-        position = position + rotation @ self._tool[:3]
-        return np.concatenate([rotation.reshape(-1, 9), position.reshape(-1, 3)], 1)
+        rotation = np.array([rotation_of(*q) for q in pose.quaternion.tolist()]).reshape(-1, 3, 3)
+        first_base, tip_last = self._mount_tool[:9].reshape(3, 3), self._mount_tool[12:21].reshape(3, 3)
+        position = pose.position @ first_base.T + self._mount_tool[9:12]
+        return np.concatenate([(first_base @ rotation @ tip_last).reshape(-1, 9), position], 1)
 
     def target_of(self, q: Array) -> Array:
         """The targets that joints `(m, dof)` meet."""
@@ -280,6 +283,8 @@ class _Found:
 
     def lose(self, q: Array) -> None:
         """Counts those of the joints `(m, dof)` that are within the limits, as lying on no curve."""
+        if not len(q):
+            return
         chain = self._follower.chain
         turns = np.where(np.array(chain.kinds) == "hinge", TURN * np.round((q - chain.middle) / TURN), 0.0)
         self._n_lost += int(((q - turns >= chain.lower) & (q - turns <= chain.upper)).all(1).sum())
