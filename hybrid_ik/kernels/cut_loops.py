@@ -16,6 +16,7 @@ from hybrid_ik.kernels.hermite_loops import cubic, root, turning_points
 TURN = 2.0 * np.pi
 WHOLE, LOWER, UPPER = 0, -1, 1  # what ends a part: nothing, or a joint at this limit
 NOWHERE = -1
+FARTHEST = 1.5  # no joint of a segment comes farther from its value at the beginning, in lengths of the segment
 
 
 class Curves(NamedTuple):
@@ -105,18 +106,22 @@ def cross_limits(curves, k, limits, events, crossed, count):
     """Adds the places where joints cross limits on a segment, in order; returns how many there are so far."""
     before = count
     for j in range(len(limits.middle)):
-        if np.isfinite(limits.half[j]):
-            c0, c1, c2, c3 = cubic(curves.q0, curves.q1, curves.t0, curves.t1, k, curves.length[k], j)
+        c0, half = curves.q0[k, j], limits.half[j]
+        origin = limits.middle[j] - limits.copy[j]
+        if limits.around[j]:
+            origin += TURN * np.rint((c0 - origin) / TURN)
+        away = abs(abs(c0 - origin) - half)
+        if limits.around[j]:  # a turn beyond the limits the other ones come
+            away = min(away, abs(TURN - half - abs(c0 - origin)))
+        if away < FARTHEST * curves.length[k]:
+            _, c1, c2, c3 = cubic(curves.q0, curves.q1, curves.t0, curves.t1, k, curves.length[k], j)
             end = curves.q1[k, j]
             # Bezier's control points bound the segment.
             second, third = c0 + c1 / 3.0, end - curves.length[k] * curves.t1[k, j] / 3.0
             low, high = min(min(c0, end), min(second, third)), max(max(c0, end), max(second, third))
-            origin = limits.middle[j] - limits.copy[j]
-            if limits.around[j]:
-                origin += TURN * np.rint((c0 - origin) / TURN)
             for which in range(4 if limits.around[j] else 2):
-                sign = -1.0 if which % 2 == 0 else 1.0  # a turn beyond the limits the other ones come
-                level = origin + sign * limits.half[j] - (sign * TURN if which > 1 else 0.0)
+                sign = -1.0 if which % 2 == 0 else 1.0
+                level = origin + sign * half - (sign * TURN if which > 1 else 0.0)
                 if low <= level and level <= high:
                     count = cross(
                         curves, k, c0 - level, c1, c2, c3, end - level, j, int(sign), events, crossed, before, count

@@ -25,34 +25,42 @@ class Twins:
     """
 
     def __init__(self, chain: Chain) -> None:
-        self._links = [T[:3, :3] for T in chain.T_link]
+        links = [T[:3, :3] for T in chain.T_link]
         turns = [kind == "hinge" for kind in chain.kinds]
-        self._first = [i for i in range(chain.dof - 2) if all(turns[i : i + 3]) and self._bends(i)]
-        self._first = [i for i in self._first if _meet(chain, i)]
-
-    def _bends(self, i: int) -> bool:
-        a, b = self._links[i][2, :2], self._links[i + 1][:2, 2]
-        return bool(min(np.linalg.norm(a), np.linalg.norm(b)) > PARALLEL)
+        some = [i for i in range(chain.dof - 2) if all(turns[i : i + 3]) and _bends(links[i], links[i + 1])]
+        self._triples = [(i, *_middle(links[i], links[i + 1])) for i in some if _meet(chain, i)]
 
     def of(self, q: Array) -> Array:
         """All twins of joints `(m, dof)`: `(m, k, dof)`."""
-        twins, m = np.repeat(q[:, None], len(self._first), 1), len(q)
-        for k, i in enumerate(self._first):
-            a, b = self._links[i][2], self._links[i + 1][:, 2]
-            aligned = np.arctan2(a[1] * b[0] - a[0] * b[1], a[0] * b[0] + a[1] * b[1])
+        twins, m = np.repeat(q[:, None], len(self._triples), 1), len(q)
+        for k, (i, aligned, outer) in enumerate(self._triples):
             twins[:, k, i + 1] = 2.0 * aligned - q[:, i + 1]
-            first, last = self._outer_angles(i, np.concatenate([q[:, i + 1], twins[:, k, i + 1]]))
+            both = np.concatenate([q[:, i + 1], twins[:, k, i + 1]])
+            x, y, z, w = np.cos(both) * outer[0] + np.sin(both) * outer[1] + outer[2]
+            first, last = np.arctan2(y, x), np.arctan2(w, z)
             twins[:, k, i] += first[:m] - first[m:]
             twins[:, k, i + 2] += last[m:] - last[:m]
         return twins
 
-    def _outer_angles(self, i: int, q: Array) -> tuple[Array, Array]:
-        """Euler's angles of R_a Z(q) R_b about z, before and after, but for the signs and constants that both have."""
-        Ra, Rb, c, s = self._links[i], self._links[i + 1], np.cos(q), np.sin(q)
-        a, b = Ra[2], Rb[:, 2]
-        column = Ra[:2] @ np.stack([c * b[0] - s * b[1], s * b[0] + c * b[1], np.full(len(q), b[2])])
-        row = Rb[:, :2].T @ np.stack([a[0] * c + a[1] * s, a[1] * c - a[0] * s, np.full(len(q), a[2])])
-        return np.arctan2(column[1], column[0]), np.arctan2(row[1], row[0])
+
+def _bends(Ra: Array, Rb: Array) -> bool:
+    """Whether the angle between the outer axes depends on the middle joint."""
+    return bool(min(np.linalg.norm(Ra[2, :2]), np.linalg.norm(Rb[:2, 2])) > PARALLEL)
+
+
+def _middle(Ra: Array, Rb: Array) -> tuple[float, Array]:
+    """What the middle joint does between links R_a and R_b: the angle that aligns the outer axes, and `(3, 4, 1)`.
+
+    The latter are coefficients of cos(q), sin(q) and 1 in four entries of R_a Z(q) R_b: two of its last column, and two
+    of its last row, of which Euler's angles about z are made.
+    """
+    a, b = Ra[2], Rb[:, 2]
+    aligned = np.arctan2(a[1] * b[0] - a[0] * b[1], a[0] * b[0] + a[1] * b[1])
+    entries = []
+    for Z in (np.diag([1.0, 1.0, 0.0]), np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 0]]), np.diag([0, 0, 1.0])):
+        R = Ra @ Z @ Rb
+        entries.append([R[0, 2], R[1, 2], R[2, 0], R[2, 1]])
+    return float(aligned), np.array(entries)[..., None]
 
 
 def _meet(chain: Chain, i: int) -> bool:
