@@ -52,6 +52,7 @@ class Chosen(NamedTuple):
     """`(n, dof)`; NaN where a pose has no answer."""
     tangent: Array
     jumps: list[Jump]
+    layers: list[Layer | None]
 
 
 class Tracker:
@@ -101,12 +102,15 @@ class Tracker:
         """A path by layers of some waypoints, and of more where they do not do."""
         self._layers, targets = self._layers_of(spacing), self._follower.targets(poses)
         self._slack = slack * self._layers.spacing
+        chosen = self._through(poses, targets, waypoints, start, [], [])
         while True:
-            chosen = self._through(poses, targets, waypoints, start)
             q, tangent, torn = self._between(targets, chosen)
             if not torn:
                 return self._path(targets, q, tangent, chosen.jumps, start)
+            n = int(np.searchsorted(chosen.waypoints, min(torn)))  # what comes before stays as it is
+            jumps = [jump for jump in chosen.jumps if jump.waypoint < min(torn)]
             waypoints = sorted({*chosen.waypoints, *torn})
+            chosen = self._through(poses, targets, waypoints, start, chosen.layers[:n], jumps)
 
     def _layers_of(self, spacing: tuple[float, float, float]) -> PointLayers | CurveLayers:
         distance = float(np.clip(spacing[0] * self.max_step, *spacing[1:]))
@@ -121,11 +125,23 @@ class Tracker:
         number = np.floor(np.concatenate([[0.0], np.cumsum(way)]) / STRIDE)
         return sorted({*np.flatnonzero(np.diff(number, prepend=-1.0) > 0).tolist(), len(poses) - 1})
 
-    def _through(self, poses: Pose, targets: Array, waypoints: list[int], start: Array | None) -> Chosen:
-        """The cheapest way through the layers of some waypoints; of more, where no way leads from one to the next."""
-        waypoints, jumps = list(waypoints), []
-        layers: list[Layer | None] = []
-        last, before, gone = None if start is None else self._from(start), -1, start is None
+    def _through(
+        self,
+        poses: Pose,
+        targets: Array,
+        waypoints: list[int],
+        start: Array | None,
+        layers: list[Layer | None],
+        jumps: list[Jump],
+    ) -> Chosen:
+        """The cheapest way through the layers of some waypoints; of more, where no way leads from one to the next.
+
+        The first layers may be known, and the jumps among them.
+        """
+        waypoints, known = list(waypoints), [layer for layer in layers if layer is not None]
+        first = None if start is None else self._from(start)
+        last, before = known[-1] if known else first, waypoints[len(layers) - 1] if layers else -1
+        gone = (layers[-1] if layers else first) is None
         while len(layers) < len(waypoints):
             i = waypoints[len(layers)]
             layer = None if gone or last is None else self._next(last, targets[i : i + 1], i - before)
@@ -140,7 +156,7 @@ class Tracker:
                     jumps.append(self._jump(i, last, targets[i : i + 1]))
             layers.append(layer)
             last, before, gone = layer or last, i, layer is None
-        return Chosen(waypoints, *self._backwards(layers), jumps)
+        return Chosen(waypoints, *self._backwards(layers), jumps, layers)
 
     def _from(self, q: Array) -> Layer:
         """A layer of these joints alone."""
