@@ -67,7 +67,9 @@ class CurveLayers:
         tangent, piece = np.repeat(points.tangent[some], len(ways), 0), np.repeat(points.piece[some], len(ways))
         settled = self._follower.settle_within(target, rows, tangent, (EXACT, EXACT))
         good = settled.success
-        again = np.flatnonzero(self._thorough | ~np.isin(piece, piece[good]))
+        alive = np.zeros(piece[-1] + 1, bool)
+        alive[piece[good]] = not self._thorough
+        again = np.flatnonzero(~alive[piece])
         if not len(again):
             return Points(settled.q[good], settled.tangent[good], piece[good])
         found = self._follower.settle(target, rows[again])
@@ -84,11 +86,11 @@ class CurveLayers:
 
     def _some(self, piece: Indices) -> Indices:
         """Some points of each piece, both ends among them: enough to see it again if it is cut into several."""
-        first = np.flatnonzero(np.diff(piece, prepend=-1))
-        last = np.append(first[1:], len(piece)) - 1
         own = np.arange(len(piece))
-        kept = (own - np.repeat(first, last - first + 1)) % EACH == EACH // 2
-        kept[first] = kept[last] = True
+        kept, border = own % EACH == EACH // 2, piece[1:] != piece[:-1]
+        kept[1:] |= border
+        kept[:-1] |= border
+        kept[[0, -1]] = True
         return np.flatnonzero(kept)
 
     def around(self, points: Points, target: Array) -> Points:
@@ -109,9 +111,11 @@ class CurveLayers:
             for arc in arcs:
                 if self._is_new(arc[0], found):
                     found.append(arc)
-            alone = np.isin(piece, piece[middle[lost_piece]])
-            stuck += [(q[alone], tangent[alone])] if alone.any() else []
-            unknown = (self._follower.find(q, _segments(found)) < 0) & ~alone
+            unknown = self._follower.find(q, _segments(found)) < 0
+            if lost_piece:
+                alone = np.isin(piece, piece[middle[lost_piece]])
+                stuck.append((q[alone], tangent[alone]))
+                unknown &= ~alone
             unknown[middle] = False
             lost = np.flatnonzero(unknown)
             lost = lost[self._inside_of_ends(q[lost], found)]
