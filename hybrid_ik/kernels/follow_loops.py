@@ -111,8 +111,10 @@ def advance(lanes, lane, progress, curves):
     dof, row = lanes.dof, lanes.row[lane]
     n = curves.info[row, N_POINTS]
     norm = length(lanes, 3 * dof + CORRECTION, lane)
-    astray = length(lanes, 2 * dof + CORRECTION, lane) / progress.step[lane]
-    within = is_within(lanes, lane, curves.options) and astray < ACCURACY
+    astray = length(lanes, 2 * dof + CORRECTION, lane)
+    # After a leap the next step may be a short one, which a point as far astray as leaps are long would spoil.
+    scale = min(progress.step[lane], max(clearance(lanes, lane, curves), curves.options[SHORTEST]))
+    within = is_within(lanes, lane, curves.options) and astray < ACCURACY * scale
     if progress.ending[lane] != NOWHERE:
         end(lanes, lane, progress, curves, norm, within)
     elif within and (n == 0 or norm * curves.options[STRAIGHT] < 1.0):
