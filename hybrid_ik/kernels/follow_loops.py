@@ -113,7 +113,7 @@ def advance(lanes, lane, progress, curves):
     norm = length(lanes, 3 * dof + CORRECTION, lane)
     astray = length(lanes, 2 * dof + CORRECTION, lane)
     # After a leap the next step may be a short one, which a point as far astray as leaps are long would spoil.
-    scale = min(progress.step[lane], max(clearance(lanes, lane, curves), curves.options[SHORTEST]))
+    scale = min(progress.step[lane], max(clearance(lanes, lane, curves), CROSSING))
     within = is_within(lanes, lane, curves.options) and astray < ACCURACY * scale
     if progress.ending[lane] != NOWHERE:
         end(lanes, lane, progress, curves, norm, within)
