@@ -54,8 +54,7 @@ class _Cover:
         self.chain, self.pose, self.spacing, self.most_points = chain, pose.reshape(), spacing, most_points
         self._refiner = LaneRefiner(chain, config)
         self._rows = 6 if config.orientation_weight > 0 else 3
-        endless = np.isinf(chain.upper - chain.lower) & (np.array(chain.kinds) == "hinge")
-        self._box = np.where(endless, 2 * np.pi, 0.0)
+        self._box = chain.periods
         self._results: list[IKResult] = []
         self.q = np.empty((0, chain.dof))
 

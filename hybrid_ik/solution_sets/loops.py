@@ -44,7 +44,7 @@ class Loops:
         begin = total[:-1] - np.repeat(total[first[:-1]], np.diff(first))
         return *self.segments.ends, length, begin, first, np.diff(total[first]), np.ascontiguousarray(self.winding)
 
-    @property
+    @cached_property
     def unseen(self) -> float:
         """See `missing_chance`; a start that leads to a curve has found its twins too, so they count as one thing."""
         hits = np.bincount(self.kind, weights=self.hits).astype(int)

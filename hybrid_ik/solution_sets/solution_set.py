@@ -105,8 +105,7 @@ class SolutionSet(Sequence[Piece]):
         self.n_seeds = n_seeds
         """Starts tried."""
         self._chain, self._target, self._follower, self._tolerance = chain, target, follower, tolerance
-        endless = np.isinf(chain.lower) & np.isinf(chain.upper) & (np.array(chain.kinds) == "hinge")
-        self._period = np.where(endless, 2.0 * np.pi, 0.0)
+        self._period = chain.periods
 
     def __len__(self) -> int:
         return len(self.pieces)

@@ -67,8 +67,7 @@ class Tracker:
     def __init__(self, finder: SetFinder, max_step: float, limit_weight: float) -> None:
         self._finder, self.max_step, self.limit_weight = finder, max_step, limit_weight
         self._chain, self._follower = finder.chain, finder.follower
-        endless = np.isinf(self._chain.upper - self._chain.lower) & (np.array(self._chain.kinds) == "hinge")
-        self._period = np.where(endless, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
+        self._period = np.where(self._chain.periods > 0, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
         self._layers = self._layers_of(COARSE)
         half = 0.5 * (self._chain.upper - self._chain.lower)
         self._middle = np.where(np.isfinite(half), self._chain.middle, 0.0)
