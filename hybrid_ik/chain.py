@@ -134,6 +134,10 @@ class Chain:
         endless = np.isinf(self.lower) & np.isinf(self.upper) & (np.array(self.kinds) == "hinge")
         return np.where(endless, 2 * np.pi, 0.0)
 
+    def shortest_way(self, d: Array) -> Array:
+        """Differences of joints `(*batch, dof)`, the shorter way round for hinges that go round without end."""
+        return d - self.periods * np.round(d / np.where(self.periods > 0, self.periods, 1.0))
+
     @cached_property
     def _without_mount_and_tool(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)

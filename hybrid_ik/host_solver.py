@@ -160,14 +160,14 @@ class HostSolver:
     def _distance(self, a: Array, b: Array) -> Array:
         d = a - b
         if self._goes_round:
-            d -= self._period * np.round(d / np.where(self._period > 0, self._period, 1.0))
+            d = self.robot.chain.shortest_way(d)
         return (d.dot(d) if d.ndim == 1 else np.einsum("...i,...i", d, d)) ** 0.5
 
     def _from_limits(self, q: Array) -> Array:
         """How near the joint that is nearest to a limit is to it: 0 in the middle of its range, 1 on the limit."""
         chain = self.robot.chain
-        middle, half = (chain.sample_lower + chain.sample_upper) / 2, (chain.sample_upper - chain.sample_lower) / 2
-        return np.abs((q - middle) / half).max(-1)
+        half = (chain.sample_upper - chain.sample_lower) / 2
+        return np.abs((q - chain.middle) / half).max(-1)
 
 
 def _in_chunks(solve: Callable[..., IKResult], n_starts: int, pose: Pose, *arrays: Any) -> IKResult:

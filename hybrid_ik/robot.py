@@ -267,8 +267,7 @@ class Robot:
             )
 
     def _make_home(self) -> Array:
-        middle = (self.chain.sample_lower + self.chain.sample_upper) / 2
-        home = middle if self._qpos_home is None else self._qpos_home[self._qpos_ids]
+        home = self.chain.middle if self._qpos_home is None else self._qpos_home[self._qpos_ids]
         return np.clip(home, self.lower, self.upper)
 
 

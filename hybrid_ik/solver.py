@@ -185,7 +185,7 @@ class HybridSolver:
             spacing: largest distance from one point of a curve to the next, along it [rad, or m]; of a cover, the
                 distance from any answer to the nearest point.
             miss: more starts are tried until the chance that a piece is missing is estimated to be at most this, or
-                1,024 were tried; see `SolutionSet.missing`.
+                1,536 were tried; see `SolutionSet.missing`.
             most_points: of a cover, which ends there even if it is not complete: its size grows as (range / spacing)
                 to the power of the spare joints.
 
@@ -333,9 +333,7 @@ class HybridSolver:
 
     def _bounded(self, pose: Pose, found: IKResult, near: Array, max_step: float) -> IKResult:
         """The same where no joint moves farther than it may; elsewhere joints on the way there, and their errors."""
-        d = found.q - near
-        period = self.robot.chain.periods
-        d = d - period * np.round(d / np.where(period > 0, period, 1.0))
+        d = self.robot.chain.shortest_way(found.q - near)
         share = max_step / np.maximum(np.abs(d).max(-1), max_step)
         far = np.asarray(share < 1.0)
         if not far.any():

@@ -109,7 +109,7 @@ class AnswerStream:
 
     def _wrapped(self, q: Array) -> Array:
         """Joints that go round without limits, within half a turn of the middle of the range they are drawn from."""
-        middle = 0.5 * (self.encoder.chain.sample_lower + self.encoder.chain.sample_upper)
+        middle = self.encoder.chain.middle
         turned = middle + (q - middle + np.pi) % (2.0 * np.pi) - np.pi
         return np.where(_goes_round(self.encoder.chain), turned, q)
 

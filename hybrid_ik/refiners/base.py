@@ -67,7 +67,7 @@ class LMConfig:
     def wanted_posture(self, chain: Chain) -> Array:
         """`posture` as (dof,) joints, checked against the arm."""
         if self.posture is None:
-            return (chain.sample_lower + chain.sample_upper) / 2
+            return chain.middle
         if len(self.posture) != chain.dof or not np.isfinite(self.posture).all():
             raise InvalidInputError(f"LMConfig.posture must hold {chain.dof} finite joints, got {self.posture}")
         return np.array(self.posture, dtype=float)

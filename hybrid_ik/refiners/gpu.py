@@ -65,8 +65,8 @@ class GpuRefiner(Refiner):
         self._options = self.tensor(options)
         self._patient_options = self.tensor(kernel_options(chain, patient_config(config), single_first))
         self._wanted = self.tensor(config.wanted_posture(chain))
-        middle, half = (chain.sample_lower + chain.sample_upper) / 2, (chain.sample_upper - chain.sample_lower) / 2
-        self._ranges = self.tensor(np.stack([middle, half, chain.periods]))
+        half = (chain.sample_upper - chain.sample_lower) / 2
+        self._ranges = self.tensor(np.stack([chain.middle, half, chain.periods]))
         self._mount_tool = self.tensor(chain.mount_and_tool)
         self.p_base_first = self.tensor(chain.T_base_first[:3, 3])
 

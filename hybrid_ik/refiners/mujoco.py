@@ -210,8 +210,7 @@ def check_jacobian(
             f"check_jacobian: expected finite q of shape ({robot.dof},) and one target, got q of shape {q.shape} "
             f"and a target of shape {target.shape}"
         )
-    wanted = (robot.chain.sample_lower + robot.chain.sample_upper) / 2
-    residual = WeightedResidual(TipError(robot).aim(target), orientation_weight, regularization, wanted)
+    residual = WeightedResidual(TipError(robot).aim(target), orientation_weight, regularization, robot.chain.middle)
     middle = residual(q)
     numeric = np.empty((len(middle), robot.dof))
     for i, offset in enumerate(step * np.eye(robot.dof)):

@@ -105,7 +105,6 @@ class SolutionSet(Sequence[Piece]):
         self.n_seeds = n_seeds
         """Starts tried."""
         self._chain, self._target, self._follower, self._tolerance = chain, target, follower, tolerance
-        self._period = chain.periods
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -185,7 +184,7 @@ class SolutionSet(Sequence[Piece]):
         if not self.pieces:
             return np.full(joints.shape[:-1], np.inf)[()]
         d = joints - self.nearest(joints)
-        return np.linalg.norm(self._wrapped(d), axis=-1)
+        return np.linalg.norm(self._chain.shortest_way(d), axis=-1)
 
     def contains(self, q: ArrayLike, tolerance: float = 1e-3) -> NDArray[np.bool_]:
         """Whether joints `(dof,)` or `(m, dof)` lie within `tolerance` [rad, or m] of an answer."""
@@ -234,7 +233,7 @@ class SolutionSet(Sequence[Piece]):
         """The nearest of the points, and of the feet of q on the segments that may be nearest."""
         feet, tangents = self._settled(*self._feet(q))
         answers = np.concatenate([feet, self.q])
-        nearest = np.argmin(np.linalg.norm(self._wrapped(answers - q), axis=1))
+        nearest = np.argmin(np.linalg.norm(self._chain.shortest_way(answers - q), axis=1))
         if not self.length:
             return answers[nearest]
         tangent = np.concatenate([tangents, *(piece.tangent for piece in self.pieces)])[nearest]
@@ -243,12 +242,12 @@ class SolutionSet(Sequence[Piece]):
     def _nearer(self, answer: Array, tangent: Array, q: Array) -> Array:
         """Goes on along the curve as long as that leads nearer: where it bends, feet on its segments are not yet it."""
         for _ in range(FOOT_STEPS):
-            way = self._wrapped(q - answer)
+            way = self._chain.shortest_way(q - answer)
             steps = np.clip(way @ tangent, -LONGEST_STEP, LONGEST_STEP) * SHARES
             on, tangents, success = self._verified(
                 answer + steps[:, None] * tangent, np.tile(tangent, (len(SHARES), 1))
             )
-            distance = np.where(success, np.linalg.norm(self._wrapped(on - q), axis=1), np.inf)
+            distance = np.where(success, np.linalg.norm(self._chain.shortest_way(on - q), axis=1), np.inf)
             nearest = np.argmin(distance)
             if distance[nearest] > np.linalg.norm(way) - NO_NEARER:
                 break
@@ -258,7 +257,7 @@ class SolutionSet(Sequence[Piece]):
     def _feet(self, q: Array) -> tuple[NDArray[np.intp], Array]:
         """Segments, and where on them the way to q is shortest: from its foot on the chord by Newton's method."""
         chord = self._segments.q1 - self._segments.q0
-        way = self._wrapped(q - self._segments.q0)
+        way = self._chain.shortest_way(q - self._segments.q0)
         square = np.einsum("ij,ij->i", chord, chord)
         u = np.clip(np.einsum("ij,ij->i", way, chord) / square, 0.0, 1.0)
         far = np.linalg.norm(way - u[:, None] * chord, axis=1)
@@ -290,10 +289,6 @@ class SolutionSet(Sequence[Piece]):
         on = np.clip(settled.q, self._chain.lower, self._chain.upper)
         judged = self._follower.settle(self._target, on, border=tangent, tolerance=self._tolerance, most_steps=0)
         return on, judged.tangent, settled.success & judged.success
-
-    def _wrapped(self, d: Array) -> Array:
-        """Differences of joints, the shortest way round for those that go round without limits."""
-        return d - self._period * np.round(d / np.where(self._period > 0, self._period, 1.0))
 
     def _checked(self, q: ArrayLike) -> Array:
         try:
