@@ -1,6 +1,6 @@
 """Every answer of a pose: curves, the best point on them by taste, and gliding along one with the tool at rest.
 
-Usage: python examples/04_whole_sets.py
+Usage: python examples/06_whole_sets.py
 """
 
 import numpy as np
