@@ -86,6 +86,7 @@ class Explorer:
         """Joints of the solid arm `(dof,)`."""
         self.target = robot.forward_kinematics(robot.home)
         """Where the tip is to be, in the robot's base."""
+        self.update()  # the first time, programs are read
         self.shown = self.update()
         """The answers."""
 
@@ -126,12 +127,11 @@ class Explorer:
         return self.shown
 
     def choose(self, i: int) -> Shown:
-        """Make another row of the answers the solid one; from now on it is the nearest one that is followed."""
+        """Make another row of the answers the solid one, those before it come last; from now on it is followed."""
         if not 0 <= i < len(self.shown.result):
             raise InvalidInputError(f"expected the number of one of {len(self.shown.result)} answers, got {i}")
         result, self.settings.posture, self._way = self.shown.result, "nearest", None
-        order = np.r_[i, np.delete(np.arange(len(result)), i)]
-        self.shown = Shown(result[order], self.shown.seconds)
+        self.shown = Shown(result[np.roll(np.arange(len(result)), -i)], self.shown.seconds)
         self._show(result.q[i])
         return self.shown
 
