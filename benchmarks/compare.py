@@ -46,7 +46,7 @@ class Options:
     rows: str = ",".join(VARIANTS)
     """Names of the rows, with commas between them; `none` for none."""
     json: Path | None = None
-    """Where to save the results; by default `compare.json` or `peers.json` in results/. `picture_of` places the plot."""
+    """By default `compare.json` or `peers.json` in results/; `picture_of` places the plot."""
     robot: str = "panda"
     """A shipped name, a file, or a robot_descriptions name."""
     problems: str = "reachable"
