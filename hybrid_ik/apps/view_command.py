@@ -43,11 +43,11 @@ class ViewOptions:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     options = tyro.cli(ViewOptions, prog="hybrid-ik view", args=list(argv), config=(tyro.conf.FlagCreatePairsOff,))
-    if options.web:
-        return _serve(options)
-    from hybrid_ik.apps.viewer import view
-
-    view(make_explorer(options), options.seconds)
+    show = _serve if options.web else _open_window
+    try:
+        show(options)
+    except KeyboardInterrupt:  # the usual way to end it
+        pass
     return 0
 
 
@@ -67,5 +67,11 @@ def make_explorer(options: ViewOptions) -> Explorer:
     return explorer
 
 
-def _serve(options: ViewOptions) -> int:
+def _open_window(options: ViewOptions) -> None:
+    from hybrid_ik.apps.viewer import view
+
+    view(make_explorer(options), options.seconds)
+
+
+def _serve(options: ViewOptions) -> None:
     raise NotImplementedError
