@@ -31,8 +31,9 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network
 from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError
 from hybrid_ik.learning.data import ValidationSet
+from hybrid_ik.learning.loop import LOG_FILE, NETWORK_FILE, STATE_FILE
 from hybrid_ik.learning.matching import MatchingConfig
-from hybrid_ik.learning.training import LOG_FILE, NETWORK_FILE, STATE_FILE, TrainConfig, train
+from hybrid_ik.learning.training import TrainConfig, train
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.meanflow import MeanFlowSampler

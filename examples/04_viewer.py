@@ -17,7 +17,7 @@ robot = Robot(sys.argv[1] if len(sys.argv) > 1 else "panda")
 # What the window shows can be had without it: a target, its answers, and the one that is solid.
 explorer = Explorer(robot)
 explorer.settings.n_solutions = 8
-shown = explorer.move(Pose(explorer.target.position + [0.0, 0.1, -0.1], explorer.target.quaternion))
+shown = explorer.move(Pose(explorer.target.position + np.array([0.0, 0.1, -0.1]), explorer.target.quaternion))
 print(f"{len(shown.result)} answers in {1e3 * shown.seconds:.2f} ms, error {shown.result.position_error.max():.0e} m")
 
 # The null space: the arm moves, its tool does not.
