@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hybrid_ik.samplers.device_network import DeviceSampler
     from hybrid_ik.samplers.lookup import LookupSampler
     from hybrid_ik.samplers.meanflow import MeanFlowSampler
+    from hybrid_ik.samplers.regressor import RegressorSampler
     from hybrid_ik.samplers.uniform import UniformSampler
     from hybrid_ik.solution_sets.solution_set import Limit, Piece, SolutionSet
     from hybrid_ik.solver import HybridSolver
@@ -56,6 +57,7 @@ _HOME = {
     "Piece": "solution_sets.solution_set",
     "Pose": "pose",
     "Refiner": "refiners.base",
+    "RegressorSampler": "samplers.regressor",
     "Robot": "robot",
     "RobotError": "errors",
     "RobotNotAvailableError": "errors",
@@ -92,6 +94,7 @@ __all__ = [
     "Piece",
     "Pose",
     "Refiner",
+    "RegressorSampler",
     "Robot",
     "RobotError",
     "RobotNotAvailableError",
