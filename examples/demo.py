@@ -6,9 +6,7 @@ Usage: python examples/demo.py [FILE.png]
 import sys
 import time
 
-from hybrid_ik import HybridSolver, Pose
-from hybrid_ik.apps.offscreen import RenderingUnavailableError
-from hybrid_ik.apps.rendering import render_answers, save_png
+from hybrid_ik import HybridSolver, Pose, RenderingUnavailableError, render_answers, save_png
 from hybrid_ik.apps.tables import answers_table, seconds
 
 TARGET = Pose(position=[0.45, 0.15, 0.45], quaternion=[0, 1, 0, 0])  # the flange, looking down

@@ -13,9 +13,11 @@ import pytest
 from models import HINGES, arm
 
 from hybrid_ik.apps import offscreen
+from hybrid_ik.apps.image_files import save_png
 from hybrid_ik.apps.offscreen import RenderingUnavailableError, open_context, wanted_backends, working_backend
-from hybrid_ik.apps.rendering import answer_colours, render_answers, save_png
+from hybrid_ik.apps.rendering import render_answers
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.plotting import answer_colours
 from hybrid_ik.robot import Robot
 
 BACKEND = working_backend()

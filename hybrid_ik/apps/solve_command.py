@@ -94,8 +94,9 @@ def timed_solve(solver: HybridSolver, target: Pose, options: SolveOptions) -> tu
 
 def draw(robot: Robot, result: IKResult, target: Pose, path: Path) -> None:
     """Write a picture of the answers, or say on stderr why there is none."""
+    from hybrid_ik.apps.image_files import save_png
     from hybrid_ik.apps.offscreen import RenderingUnavailableError
-    from hybrid_ik.apps.rendering import render_answers, save_png
+    from hybrid_ik.apps.rendering import render_answers
 
     try:
         save_png(path, render_answers(robot, result.q, target))
