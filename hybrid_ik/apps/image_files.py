@@ -15,7 +15,7 @@ from hybrid_ik.apps.studio import Image
 from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import InvalidInputError, MissingPackageError
 
-COLOURS = 128  # of a GIF
+COLOURS = 255  # of a GIF, and one that means "as before"; with 128, rims are seen around soft shadows
 LOOKED_AT = 12  # frames that they are chosen from
 
 

@@ -43,8 +43,8 @@ def moving_postures(solver: HybridSolver, pose: Pose, q: Array) -> Array:
     spare = robot.dof - (6 if solver.refiner.config.orientation_weight > 0 else 3)
     if spare < 1:
         raise InvalidInputError(
-            f"{robot.name} has no joint to spare: {robot.dof} joints, and a pose takes as many, so it cannot move "
-            "while its tool is at rest"
+            f"{robot.name} has no joint to spare: its {robot.dof} joints are no more than a pose has numbers, so it "
+            "cannot move while its tool is at rest"
         )
     answers = solver.solve_all(pose) if spare == 1 else None
     if answers is None or answers.distance(q) > ON_THE_CURVE:

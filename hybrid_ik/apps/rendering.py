@@ -79,14 +79,15 @@ def render_motion(
 ) -> NDArray[np.uint8]:
     """A picture for each posture of an arm that moves, all from the same camera, by MuJoCo, without a window.
 
-    The arm is drawn opaque in the colour of the first answer; what does not move keeps its own colours. `save_gif`
-    writes the frames as a film that begins again when it is over.
+    The arm is drawn opaque in its own colours. `save_gif` writes the frames as a film that begins again when it is
+    over; a notebook shows that file by `IPython.display.Image`.
 
     Args:
         robot: the arm.
         q: joints of the frames `(m, dof)`.
         target: pose of the tip in the robot's base, drawn over everything as red, green and blue arrows (x, y, z).
-        ghosts: joints `(n, dof)` of arms that stand still behind it, as faint veils; rows with NaN are left out.
+        ghosts: joints `(n, dof)` of arms that stand still behind it, as faint veils in the colours of answers; rows
+            with NaN are left out.
         width: of a frame, in pixels.
         height: of a frame, in pixels.
         azimuth: direction the camera looks along, around the vertical [degrees].
@@ -110,7 +111,7 @@ def render_motion(
     with Studio(robot.drawable_model(), width, height, 1 + len(still)) as studio:
         stage = Stage(studio, robot, np.concatenate([rows, still]), target, azimuth, elevation)
         behind = [stage.layer(stage.arm(*ghost)) for ghost in zip(still, colours[1:], strict=True)]
-        arms = [stage.arm(row, colours[0]) for row in rows]
+        arms = [stage.arm(row) for row in rows]
         frames = np.stack([stage.picture([arm], [stage.layer(arm)], [1.0], behind) for arm in arms])
     return frames[again.ravel()]
 

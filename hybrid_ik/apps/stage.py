@@ -10,7 +10,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.studio import HIGHEST_GROUP, Depth, Image, Studio, add_arrow, add_capsule
+from hybrid_ik.apps.outline import HIGHEST_GROUP, floor_height
+from hybrid_ik.apps.studio import Depth, Image, Studio, add_arrow, add_capsule
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 
@@ -21,10 +22,11 @@ Layer = tuple[Image, Depth]
 AXIS_COLOURS = np.array([[0.90, 0.15, 0.16, 1.0], [0.12, 0.68, 0.22, 1.0], [0.13, 0.32, 0.92, 1.0]])
 GHOST = 0.18  # how opaque ghosts are
 SHADOW = 0.35  # how much of the light it takes
+BONE = np.array([0.78, 0.79, 0.80])  # of a skeleton that has no colour
 THICKNESS = 0.02  # of bones, in parts of the size of the arm
 IN_FRONT = 1.002  # times as near as what it hides: parts in common may turn on their axis, facet by facet
 SAME_PLACE = 1e-4  # m, and entries of the rotation matrix
-FRAME_LENGTH = 0.17  # of the target's arrows, in parts of the size of what is seen
+ARROW = 0.11  # length of the target's arrows, in parts of the height of the picture
 
 
 class Arm:
@@ -34,10 +36,10 @@ class Arm:
         studio: where it is photographed.
         robot: the arm.
         q: joints `(dof,)` [rad, or m].
-        colour: red, green and blue in [0, 1].
+        colour: red, green and blue in [0, 1]; its own colours if None.
     """
 
-    def __init__(self, studio: Studio, robot: Robot, q: Array, colour: Array) -> None:
+    def __init__(self, studio: Studio, robot: Robot, q: Array, colour: Array | None) -> None:
         self.studio, self.robot, self.q, self.colour = studio, robot, q, colour
 
     def add(self, scene: mujoco.MjvScene) -> None:
@@ -45,7 +47,7 @@ class Arm:
         self.studio.place(self.robot.model_qpos(self.q))
         self.studio.add_model(scene, self.colour)
         if _is_bare(self.studio.model):
-            _add_skeleton(scene, self.studio, self.robot, self.q, self.colour)
+            _add_skeleton(scene, self.studio, self.robot, self.q, BONE if self.colour is None else self.colour)
 
 
 class Stage:
@@ -67,8 +69,8 @@ class Stage:
         self._T_world_target = None if target is None else robot.T_world_base @ target
         self._length = self._frame(robot.model_qpos(q), azimuth, elevation)
 
-    def arm(self, q: Array, colour: Array) -> Arm:
-        """A posture `(dof,)` in a colour."""
+    def arm(self, q: Array, colour: Array | None = None) -> Arm:
+        """A posture `(dof,)`, in its own colours or in one."""
         return Arm(self.studio, self.robot, q, colour)
 
     def layer(self, arm: Arm) -> Layer:
@@ -110,12 +112,11 @@ class Stage:
             frames.append(studio.geom_frames())
         studio.plain = np.ptp(frames, axis=0).max(-1) < SAME_PLACE
         points, reach = np.concatenate(centres), np.concatenate(radii)
-        length = FRAME_LENGTH * max(0.1, float(np.ptp(points, axis=0).max()))
+        studio.floor_height = floor_height(studio.model, studio.data, points)
+        length = ARROW * studio.aim(points, reach, azimuth, elevation)
         if self._T_world_target is not None:
-            points = np.concatenate([points, self._T_world_target.position[None]])
-            reach = np.append(reach, length)
-        studio.floor_height = _floor_height(studio.model, points)
-        studio.aim(points, reach, azimuth, elevation)
+            points, reach = np.concatenate([points, self._T_world_target.position[None]]), np.append(reach, length)
+            studio.aim(points, reach, azimuth, elevation)
         return length
 
     def _room(self, arms: Sequence[Arm]) -> Layer:
@@ -160,12 +161,6 @@ class Stage:
         rgb, _ = self.studio.shoot(add, floor=False)
         covered = np.abs(rgb.astype(np.float32) - empty).max(-1, keepdims=True) / 60.0
         return rgb, np.clip(covered, 0, 1)
-
-
-def _floor_height(model: mujoco.MjModel, points: Array) -> float:
-    """Where the arm stands: the lowest of the bodies that do not move."""
-    fixed = [i for i in range(1, model.nbody) if model.body_weldid[i] == 0 and model.body_parentid[i] == 0]
-    return float(min(model.body_pos[fixed, 2])) if fixed else min(0.0, float(points[:, 2].min()))
 
 
 def _blur(values: Colours, radius: int) -> Colours:
