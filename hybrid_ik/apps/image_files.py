@@ -47,6 +47,7 @@ def save_gif(path: str | Path, frames: NDArray[np.uint8], fps: float = 20.0) -> 
         InvalidInputError: another shape or type, or no rate between 1 and 50 frames a second.
         MissingPackageError: Pillow is not installed.
     """
+    frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise InvalidInputError(
             f"expected frames of shape (m, height, width, 3) and uint8, got {frames.shape} {frames.dtype}"

@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 HIGHEST_GROUP = 2  # geoms of higher groups are for collision, and MuJoCo's own viewer hides them too
 DIRECTIONS = np.array([d for d in product((-1.0, 0.0, 1.0), repeat=3) if any(d)])  # a mesh is seen from all sides
 CORNERS = np.array(list(product((-1.0, 1.0), repeat=3)))
+ENDS = np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0]])
 RING = np.array([[np.cos(a), np.sin(a), 0.0] for a in np.arange(8) * np.pi / 4])
 
 
@@ -39,36 +40,42 @@ class Outline:
 
 
 def floor_height(model: mujoco.MjModel, data: mujoco.MjData, points: Array) -> float:
-    """Where the arm stands [m]: the lowest of the bodies that do not move, and of their meshes."""
+    """Where the arm stands [m]: the lowest of the bodies that do not move, and of what is flat or sharp on them."""
     fixed = model.body_weldid == 0
     roots = np.flatnonzero(fixed & (model.body_parentid == 0))[1:]
     if not len(roots):
         return min(0.0, float(points[:, 2].min()))
-    meshes = np.flatnonzero((model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (model.geom_group <= HIGHEST_GROUP))
+    seen = np.flatnonzero(fixed[model.geom_bodyid] & (model.geom_group <= HIGHEST_GROUP)).tolist()
+    corners = {geom: _corners(model, geom) for geom in seen}
     lowest = [
-        data.geom_xpos[geom, 2] + float((_vertices(model, geom) @ data.geom_xmat[geom, 6:]).min())
-        for geom in meshes[fixed[model.geom_bodyid[meshes]]]
+        data.geom_xpos[geom, 2] + float((points @ data.geom_xmat[geom, 6:]).min())
+        for geom, points in corners.items()
+        if points is not None
     ]
     return float(min([*model.body_pos[roots, 2], *lowest]))
 
 
 def _spheres(model: mujoco.MjModel, geom: int) -> tuple[Array, float]:
     """Centres in the frame of a geom, and their radius."""
-    kind, size = model.geom_type[geom], model.geom_size[geom]
-    ends = size[1] * np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0]])
-    if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        return ends, float(size[0])
-    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
-        return (ends[:, None] + size[0] * RING).reshape(-1, 3), 0.0
-    if kind == mujoco.mjtGeom.mjGEOM_BOX:
-        return size * CORNERS, 0.0
-    if kind == mujoco.mjtGeom.mjGEOM_MESH:
-        vertices = _vertices(model, geom)
-        return vertices[np.argmax(vertices @ DIRECTIONS.T, axis=0)], 0.0
+    corners = _corners(model, geom)
+    if corners is not None:
+        many = len(corners) > len(DIRECTIONS)
+        return corners[np.argmax(corners @ DIRECTIONS.T, axis=0)] if many else corners, 0.0
+    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE:
+        radius, half, _ = model.geom_size[geom].tolist()
+        return half * ENDS, radius
     return np.zeros((1, 3)), float(model.geom_rbound[geom])
 
 
-def _vertices(model: mujoco.MjModel, geom: int) -> Array:
+def _corners(model: mujoco.MjModel, geom: int) -> Array | None:
+    """Points whose hull is a shape, in the frame of its geom; None for shapes that are round all over."""
+    kind, size = model.geom_type[geom], model.geom_size[geom]
+    if kind == mujoco.mjtGeom.mjGEOM_BOX:
+        return np.asarray(size * CORNERS)
+    if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+        return np.asarray((size[1] * ENDS[:, None] + size[0] * RING).reshape(-1, 3))
+    if kind != mujoco.mjtGeom.mjGEOM_MESH:
+        return None
     mesh = model.geom_dataid[geom]
     first = model.mesh_vertadr[mesh]
     return np.asarray(model.mesh_vert[first : first + model.mesh_vertnum[mesh]], dtype=float)

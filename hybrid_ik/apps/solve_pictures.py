@@ -82,5 +82,8 @@ def _write_plot(path: Path, figure: Figure) -> None:
     from hybrid_ik.checkpoint import write_atomically
 
     file = io.BytesIO()
-    figure.savefig(file, format=path.suffix.removeprefix(".") or "png", dpi=DOTS)
+    try:
+        figure.savefig(file, format=path.suffix.removeprefix(".") or "png", dpi=DOTS)
+    except ValueError as error:  # a format that matplotlib does not write: it lists those that it does
+        raise InvalidInputError(str(error)) from error
     write_atomically(path, file.getvalue())

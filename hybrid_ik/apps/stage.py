@@ -26,7 +26,7 @@ BONE = np.array([0.78, 0.79, 0.80])  # of a skeleton that has no colour
 THICKNESS = 0.02  # of bones, in parts of the size of the arm
 IN_FRONT = 1.002  # times as near as what it hides: parts in common may turn on their axis, facet by facet
 SAME_PLACE = 1e-4  # m, and entries of the rotation matrix
-ARROW = 0.11  # length of the target's arrows, in parts of the height of the picture
+ARROW = 0.15  # length of the target's arrows, in parts of the height of the picture
 
 
 class Arm:
