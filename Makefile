@@ -1,11 +1,12 @@
 # setup: the environment    demo: one Panda pose, 16 answers    check: lint and types    test    bench    clean
+# docs: the site, in build/site
 # peers: an environment with other people's solvers, for `.venv-peers/bin/python benchmarks/compare.py --peers`
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .venv-peers/bin
 
-.PHONY: setup demo check test bench peers clean
+.PHONY: setup demo check test bench docs peers clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -29,6 +30,9 @@ test: setup
 
 bench: setup
 	$(BIN)/python benchmarks/compare.py
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 peers: .venv-peers/.installed
 

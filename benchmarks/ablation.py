@@ -24,15 +24,16 @@ from ablation_variants import VARIANTS, is_the_base
 from coverage_table import known_sets, perfect
 from metrics import SolutionPoints
 from plots import plot_ablation
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from record import RESULTS, cores, picture_of, print_table, record, restart_in_one_thread, write_json
 from sampler_measures import STARTS, Draw, measure_sampler
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network
 from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError
 from hybrid_ik.learning.data import ValidationSet
+from hybrid_ik.learning.loop import LOG_FILE, NETWORK_FILE, STATE_FILE
 from hybrid_ik.learning.matching import MatchingConfig
-from hybrid_ik.learning.training import LOG_FILE, NETWORK_FILE, STATE_FILE, TrainConfig, train
+from hybrid_ik.learning.training import TrainConfig, train
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
@@ -68,7 +69,7 @@ class Options:
     poses: int = 60
     """Reachable poses that samplers are measured on."""
     json: Path = RESULTS / "ablation.json"
-    """Where the result is saved; its pictures lie beside it."""
+    """Where the result is saved; `picture_of` places its pictures."""
     quick: bool = False
     """A few small steps, two poses, a small oracle: for the tests; the numbers mean nothing."""
 
@@ -302,7 +303,7 @@ def main() -> None:
     print_ablation(result)
     write_json(options.json, result)
     print(f"saved {options.json}")
-    plot_ablation(result, options.json)
+    plot_ablation(result, picture_of(options.json))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The same poses by every variant, in one run and one thread: `python benchmarks/compare.py`.
 
-Prints a table, saves JSON with machine, versions, commit and command, and draws a plot beside it. Poses are solved one
+Prints a table, saves JSON with machine, versions, commit and command, and draws a plot. Poses are solved one
 by one through the public API, in rounds in which every row takes its turn, so that noise of the machine hits all rows
 alike. Success, errors and distinct answers are judged afterwards by MuJoCo's forward kinematics.
 
@@ -23,7 +23,7 @@ from peer_rows import ROWS as PEERS
 from peers import Plan, measure_peers, print_peers
 from plots import plot_comparison
 from problems import KINDS, make_problems
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from record import RESULTS, cores, picture_of, print_table, record, restart_in_one_thread, write_json
 from variants import VARIANTS, Variant
 
 from hybrid_ik.errors import HybridIKError
@@ -46,7 +46,7 @@ class Options:
     rows: str = ",".join(VARIANTS)
     """Names of the rows, with commas between them; `none` for none."""
     json: Path | None = None
-    """Where to save the results, with the plot beside it; by default `compare.json` or `peers.json` in results/."""
+    """By default `compare.json` or `peers.json` in results/; `picture_of` places the plot."""
     robot: str = "panda"
     """A shipped name, a file, or a robot_descriptions name."""
     problems: str = "reachable"
@@ -262,7 +262,7 @@ def main() -> None:
     print(f"\nsaved {options.file}")
     if result.get("rows") or result.get("peers"):
         plot = plot_peers if options.peers else plot_comparison
-        plot(result, options.file.with_suffix(".png"))
+        plot(result, picture_of(options.file))
 
 
 def _peers(robot: Robot, options: Options) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How the cost grows: `python benchmarks/growth.py`.
 
 With the number of poses in a call, the joints of the arm (chains made for it), the answers asked for, and the threads;
-and the memory that a million poses take. Prints tables, saves JSON, and draws a plot beside it.
+and the memory that a million poses take. Prints tables, saves JSON, and draws a plot.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 from plots import new_figure, save_figure
 from problems import make_problems
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
+from record import RESULTS, cores, picture_of, print_table, record, restart_in_one_thread, timed, write_json
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kernels.cpu import forward_kinematics
@@ -71,7 +71,7 @@ class Options:
     rounds: int = 7
     """How often each thing is timed; the median counts."""
     json: Path = RESULTS / "growth.json"
-    """Where to save the results; the plot goes beside it."""
+    """Where to save the results; `picture_of` places the plot."""
     quick: bool = False
     """Small numbers, to see that it runs; the figures mean nothing."""
 
@@ -232,7 +232,7 @@ def main() -> None:
     for title, rows in results.items():
         print_table(title, rows)
     write_json(options.json, {**record(), "quick": options.quick, **results})
-    plot(results, options.json.with_suffix(".png"))
+    plot(results, picture_of(options.json))
     print(f"\nsaved {options.json}")
 
 

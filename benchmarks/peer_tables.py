@@ -13,7 +13,8 @@ Result = dict[str, Any]
 
 def solvers_table(result: Result) -> str:
     """Who took part, at which settings; and who did not, and why."""
-    lines = heading("solver", "package", "restarts", "its kinematics off ours", "settings")
+    words = "package", "restarts", "settings"
+    lines = heading("solver", "package", "restarts", "its kinematics off ours", "settings", words=words)
     for peer in result["peers"]:
         difference = "" if peer["fk_difference"] is None else f"{peer['fk_difference']:.1g}"
         cells = [peer["label"], f"{peer['package']} {peer['version']}", peer["restarts"], difference, peer["settings"]]

@@ -18,7 +18,7 @@ from metrics import EXACT, SolutionPoints, coverage, distances, judge, piece_rec
 from numpy.typing import NDArray
 from oracle import load_sets
 from plots import new_figure, save_figure
-from record import RESULTS
+from record import PICTURES
 
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.encoding import Encoder
@@ -45,7 +45,7 @@ class Options:
 
     pose: int = 3
     """Number of the pose in the stored solution sets."""
-    out: Path = RESULTS
+    out: Path = PICTURES
     """Folder of the pictures."""
 
 

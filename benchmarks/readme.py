@@ -24,8 +24,8 @@ from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-NETWORK_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE = (
-    ROOT / "docs" / f"{name}.md" for name in ("network", "peers", "speed", "solution_sets", "tracking")
+NETWORK_PAGE, SAMPLERS_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE = (
+    ROOT / "docs" / f"{name}.md" for name in ("network", "samplers", "peers", "speed", "solution_sets", "tracking")
 )
 
 
@@ -82,6 +82,30 @@ def coverage_table(result: dict[str, Any]) -> str:
         "record)."
     )
     return "\n".join([*lines, "", note])
+
+
+def samplers_table(result: dict[str, Any]) -> str:
+    """One answer, many of them, and what of the whole set is covered, by the starts of each sampler."""
+    rows = {row["name"]: row for row in result["rows"]}
+    covered = {row["name"]: row for row in result["coverage"]["rows"]}
+    asked = rows["uniform_lm"]["many"]["asked"]
+    lines = heading(
+        "`sampler=`", "one answer", f"{asked} answers", "converged in 20 steps", "covered by 64 starts", "time to 80 %"
+    )
+    for name, row, starts in (
+        ("uniform", "uniform_lm", "random"),
+        ("lookup", "lookup_lm", "lookup"),
+        ("meanflow", "network_lm", "network"),
+    ):
+        cells = [
+            f'`"{name}"`',
+            *(duration(rows[row][kind]["seconds"]["median"]) for kind in ("one", "many")),
+            f"{100 * covered[starts]['success_after_steps']['20']:.0f} %",
+            f"{100 * covered[starts]['starts']['64']['coverage']:.0f} %",
+            duration(1e-3 * covered[starts]["ms_to"]["coverage 0.8"]),
+        ]
+        lines.append(line(*cells))
+    return "\n".join([*lines, "", f"Times of answers are medians of single poses. {source(result)}"])
 
 
 def targets_table(result: dict[str, Any]) -> str:
@@ -217,6 +241,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "runtime table": ("runtime", runtime_table),
         "hard table": ("hard_settings", hard_table),
     },
+    SAMPLERS_PAGE: {"samplers table": ("compare", samplers_table)},
     PEERS_PAGE: {name: ("peers", table) for name, table in PEER_TABLES.items()},
     SPEED_PAGE: SPEED_TABLES,
     SETS_PAGE: SET_TABLES,

@@ -20,6 +20,7 @@ from typing import Any
 from hybrid_ik.checkpoint import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parents[1] / "docs" / "images"  # inside the pages that show them, for they become a site
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PACKAGES = ("hybrid-ik", "mujoco", "numpy", "numba", "scipy", "dm_control", "torch", "triton", "onnxruntime")
 
@@ -72,6 +73,12 @@ def write_json(path: Path, data: Any) -> None:
     write_atomically(path, (json.dumps(_plain(data), indent=1, allow_nan=False) + "\n").encode())
 
 
+def picture_of(results: Path) -> Path:
+    """The file of the picture of saved results: with those that the pages show, or beside results kept elsewhere."""
+    shown = results.resolve().parent == RESULTS.resolve()
+    return (PICTURES if shown else results.parent) / f"{results.stem}.png"
+
+
 def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     """Rows with the same keys, in columns; floats with three digits."""
     if not rows:
@@ -121,7 +128,7 @@ def _commit() -> str | None:
     here = Path(__file__).parent
     try:
         found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changes = ["git", "status", "--porcelain", "--", ":/", ":!/benchmarks/results"]
+        changes = ["git", "status", "--porcelain", "--", ":/", ":!/benchmarks/results", ":!/docs/images"]
         changed = subprocess.run(changes, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

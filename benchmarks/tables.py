@@ -10,9 +10,10 @@ def line(*cells: object) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def heading(*names: str) -> list[str]:
-    """The first two lines of a table, numbers flush right."""
-    return [line(*names), "|---" + "|--:" * (len(names) - 1) + "|"]
+def heading(*names: str, words: tuple[str, ...] = ()) -> list[str]:
+    """The first two lines of a table: the first column flush left, and those of `words`; numbers flush right."""
+    sides = ["---" if name in words else "--:" for name in names[1:]]
+    return [line(*names), "|".join(["", "---", *sides, ""])]
 
 
 def source(result: dict[str, Any]) -> str:

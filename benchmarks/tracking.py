@@ -28,7 +28,7 @@ from peer_numeric import TracIK
 from peer_rows import PeerRow, make_peers
 from peers import MILLIMETRE, settle
 from problems import STREAM
-from record import RESULTS, cores, print_table, record, restart_in_one_thread, write_json
+from record import RESULTS, cores, picture_of, print_table, record, restart_in_one_thread, write_json
 from tracking_picture import draw_path
 
 from hybrid_ik.pose import Pose
@@ -77,7 +77,7 @@ class Options:
     seed: int = 0
     """Of the paths."""
     json: Path = RESULTS / "tracking.json"
-    """Where to save the results; the picture goes beside them."""
+    """Where to save the results; `picture_of` places the picture."""
     quick: bool = False
     """Two short paths of the Panda, to see that it runs; the numbers mean nothing."""
 
@@ -249,7 +249,7 @@ def main() -> None:
     chosen = {"poses": options.poses, "paths": options.paths, "max_step": options.max_step, "seed": options.seed}
     write_json(options.json, {**record(), "quick": options.quick, "options": chosen, "arms": results})
     print(f"\nsaved {options.json}")
-    draw(results[0], options, options.json.with_suffix(".png"))
+    draw(results[0], options, picture_of(options.json))
 
 
 if __name__ == "__main__":

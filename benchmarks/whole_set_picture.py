@@ -21,7 +21,7 @@ from metrics import thin
 from peer_adaptors import Array
 from plots import new_figure, save_figure
 from problems import STREAM, make_problems
-from record import RESULTS
+from record import PICTURES
 from whole_set_measures import fine_points
 from whole_set_oracles import known_answers, make_sources
 
@@ -45,7 +45,7 @@ class Options:
     """Random starts that are refined."""
     seed: int = 0
     """Of the poses and of the starts."""
-    out: Path = RESULTS / "whole_set.png"
+    out: Path = PICTURES / "whole_set.png"
     """File to write."""
 
 

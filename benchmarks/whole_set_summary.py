@@ -122,7 +122,9 @@ def sources_table(result: dict[str, Any]) -> str:
 
 def misses_table(result: dict[str, Any]) -> str:
     """Every set that something is missing of."""
-    lines = heading("arm", "pose", "what", "answers not on the set", "farthest", "least singular value there")
+    lines = heading(
+        "arm", "pose", "what", "answers not on the set", "farthest", "least singular value there", words=("what",)
+    )
     if not any(part["lacking"] for part in result["sets"]):
         lines.append(line("none", *[""] * 5))
     for part in result["sets"]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hybrid_ik.samplers.device_network import DeviceSampler
     from hybrid_ik.samplers.lookup import LookupSampler
     from hybrid_ik.samplers.meanflow import MeanFlowSampler
+    from hybrid_ik.samplers.regressor import RegressorSampler
     from hybrid_ik.samplers.uniform import UniformSampler
     from hybrid_ik.solution_sets.solution_set import Limit, Piece, SolutionSet
     from hybrid_ik.solver import HybridSolver
@@ -67,6 +68,7 @@ _HOME = {
     "Piece": "solution_sets.solution_set",
     "Pose": "pose",
     "Refiner": "refiners.base",
+    "RegressorSampler": "samplers.regressor",
     "RenderingUnavailableError": "apps.offscreen",
     "Robot": "robot",
     "RobotError": "errors",
@@ -109,6 +111,7 @@ __all__ = [
     "Piece",
     "Pose",
     "Refiner",
+    "RegressorSampler",
     "RenderingUnavailableError",
     "Robot",
     "RobotError",

@@ -58,11 +58,24 @@ def load_drawable(source: Source) -> mujoco.MjModel:
     if isinstance(source, mujoco.MjModel):
         return copy.copy(source)
     try:
-        spec = source.copy() if isinstance(source, mujoco.MjSpec) else _read(_find_file(source))
+        spec = load_spec(source)
         _take_any_mass(spec)
         return spec.compile()
     except ValueError as error:
         raise RobotError(f"MuJoCo cannot compile the whole model: {error}") from error
+
+
+def load_spec(source: Source) -> mujoco.MjSpec:
+    """The specification that a source names, whole; the caller may change it.
+
+    Raises:
+        RobotError: it cannot be read, or the source is an `MjModel`, which has none any more.
+    """
+    if isinstance(source, mujoco.MjModel):
+        raise RobotError("an MjModel holds no specification any more; give its file, or an MjSpec")
+    if isinstance(source, mujoco.MjSpec):
+        return source.copy()
+    return _read(_find_file(source))
 
 
 def _find_file(source: str | os.PathLike[str]) -> Path:
@@ -123,7 +136,7 @@ def _read(path: Path) -> mujoco.MjSpec:
 
 def _compile(spec: mujoco.MjSpec, name: str) -> tuple[mujoco.MjModel, str, Array | None]:
     home = next((np.array(key.qpos, dtype=float) for key in spec.keys if key.name == "home"), None)
-    _strip(spec)
+    strip_shapes(spec)
     try:
         model = spec.compile()
     except ValueError as error:
@@ -131,7 +144,7 @@ def _compile(spec: mujoco.MjSpec, name: str) -> tuple[mujoco.MjModel, str, Array
     return model, name, home if home is not None and home.shape == (model.nq,) else None
 
 
-def _strip(spec: mujoco.MjSpec) -> None:
+def strip_shapes(spec: mujoco.MjSpec) -> None:
     """Delete what kinematics has no use for, so that missing meshes do no harm and MuJoCo has less to do."""
     wraps = {wrap.target.name for tendon in spec.tendons for wrap in tendon.path if wrap.type in _WRAPPING_GEOMS}
     _take_any_mass(spec)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import MissingPackageError
 
@@ -32,7 +32,12 @@ MANY = 24  # lines; of more, each is thinner and fainter
 
 def answer_colours(n: int) -> Array:
     """Red, green, blue in [0, 1] for each of n answers `(n, 3)`: one after another along a palette."""
-    at = np.linspace(0, len(PALETTE) - 1, n) if n > 1 else np.zeros(n)
+    return blend_colours(np.linspace(0.0, 1.0, n) if n > 1 else np.zeros(n))
+
+
+def blend_colours(share: ArrayLike) -> Array:
+    """Red, green, blue in [0, 1], `(n, 3)`, at shares `(n,)` of the way along the palette, from 0 to 1."""
+    at = np.asarray(share, dtype=float) * (len(PALETTE) - 1)
     return np.stack([np.interp(at, np.arange(len(PALETTE)), channel) for channel in PALETTE.T], -1)
 
 

@@ -183,7 +183,7 @@ def rotation_vector(quaternion: Array) -> Array:
 
 
 def pose_error(target: Pose, actual: Pose) -> Array:
-    r"""What moves `actual` onto `target`: :math:`[p^* - p;\ \log(R^* R^T)]`, world frame.
+    """What moves `actual` onto `target`: `[p* - p; log(R* R^T)]`, in the frame that both poses are given in.
 
     Returns:
         `(*batch, 6)`: metres, then radians (a rotation vector of length at most pi).

@@ -15,7 +15,7 @@ from hybrid_ik.arm import arm_joints, default_tip, find_frame, joint_kind, joint
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError, RobotError
 from hybrid_ik.kinematics import forward_kinematics
-from hybrid_ik.loading import Source, load_drawable, load_model
+from hybrid_ik.loading import Source, load_drawable, load_model, load_spec
 from hybrid_ik.pose import Pose, quaternion_from_matrix
 from hybrid_ik.scalar_math import NumpyMath
 
@@ -84,6 +84,11 @@ class Robot:
     def dof(self) -> int:
         """Number of joints of the arm."""
         return len(self._joints)
+
+    @property
+    def joint_ids(self) -> NDArray[np.intp]:
+        """Numbers of the arm's joints in the model `(dof,)`."""
+        return np.array(self._joints)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -174,6 +179,14 @@ class Robot:
         except RobotError:
             return copy.copy(self.model)
         return drawable if drawable.nq == self.model.nq else copy.copy(self.model)
+
+    def specification(self) -> mujoco.MjSpec:
+        """The whole specification, read again from where the robot came from; the caller may change it.
+
+        Raises:
+            RobotError: the robot was made from an `MjModel`, or was pickled, or its file cannot be read any more.
+        """
+        return load_spec(self._source)
 
     def __repr__(self) -> str:
         return f"Robot({self.name!r}, dof={self.dof}, tip={self.tip!r}, base={self.base!r})"

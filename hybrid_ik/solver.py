@@ -69,8 +69,11 @@ class HybridSolver:
     """
 
     robot: Robot
+    """The arm."""
     sampler: Sampler
+    """What proposes starts where many answers are asked for."""
     refiner: Refiner
+    """What polishes them."""
 
     def __init__(
         self,

@@ -225,6 +225,13 @@ def test_saved_files_are_whole_and_hold_no_infinities(tmp_path):
     assert {"machine", "versions", "commit", "command", "date"} <= set(record.record())
 
 
+def test_pictures_go_where_the_pages_show_them_or_beside_results_kept_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(BENCHMARKS.parent)
+    for path in (record.RESULTS / "growth.json", Path("benchmarks/results/growth.json")):
+        assert record.picture_of(path) == BENCHMARKS.parent / "docs" / "images" / "growth.png"
+    assert record.picture_of(tmp_path / "growth.json") == tmp_path / "growth.png"
+
+
 def test_compare_runs_from_end_to_end(tmp_path):
     file = tmp_path / "compare.json"
     printed = _run("compare.py", "--quick", "--rows", "hybrid,uniform_lm,scipy", "--coverage", "--json", str(file))

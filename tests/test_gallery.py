@@ -26,7 +26,7 @@ needs_rendering = pytest.mark.skipif(working_backend() is None, reason=f"no EGL 
 
 
 def test_every_example_has_its_place_and_every_picture_is_there_and_small():
-    assert {path.name for path in EXAMPLES.glob("0*.py")} | {"demo.py"} <= set(LINKS)
+    assert {f"{name}.py" for name in gallery.PICTURES} <= set(LINKS)
     assert [name for name in (*LINKS, *SHOWN) if not (EXAMPLES / name).is_file()] == []
     assert {Path(name).stem for name in SHOWN} >= set(gallery.PICTURES)
     for path in (EXAMPLES / "images").iterdir():

@@ -13,11 +13,11 @@ import pytest
 from models import HINGES, arm, mjcf
 
 from hybrid_ik.apps import offscreen
+from hybrid_ik.apps.composition import Composition
 from hybrid_ik.apps.image_files import save_gif, save_png
 from hybrid_ik.apps.offscreen import RenderingUnavailableError, open_context, wanted_backends, working_backend
 from hybrid_ik.apps.outline import Outline, floor_height
 from hybrid_ik.apps.rendering import render_answers, render_motion
-from hybrid_ik.apps.stage import Stage
 from hybrid_ik.errors import InvalidInputError, MissingPackageError
 from hybrid_ik.plotting import answer_colours
 from hybrid_ik.robot import Robot
@@ -25,7 +25,7 @@ from hybrid_ik.robot import Robot
 BACKEND = working_backend()
 needs_rendering = pytest.mark.skipif(BACKEND is None, reason=f"no EGL and no OSMesa here. {offscreen.REMEDY}")
 SIZE = {"width": 160, "height": 120}
-_picture = Stage.picture
+_picture = Composition.picture
 
 
 def _differs(a, b):
@@ -122,7 +122,7 @@ def test_wrong_arguments_are_refused_before_drawing(panda, arguments, message):
 @needs_rendering
 def test_frames_of_a_motion_have_one_camera_and_what_comes_again_is_drawn_once(panda, monkeypatch):
     drawn = []
-    monkeypatch.setattr(Stage, "picture", lambda self, *given: drawn.append(given) or _picture(self, *given))
+    monkeypatch.setattr(Composition, "picture", lambda self, *given: drawn.append(given) or _picture(self, *given))
     q = panda.home + np.array([0.0, 0.3, 0.6, 0.3])[:, None] * np.eye(7)[0]
     frames = render_motion(panda, q, panda.forward_kinematics(panda.home), **SIZE)
     assert frames.shape == (4, 120, 160, 3) and frames.dtype == np.uint8 and len(drawn) == 3

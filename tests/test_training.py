@@ -12,7 +12,7 @@ import torch
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError
-from hybrid_ik.learning import training
+from hybrid_ik.learning import loop, training
 from hybrid_ik.learning.data import ValidationSet
 from hybrid_ik.learning.matching import MatchingConfig
 from hybrid_ik.learning.meanflow import MeanFlowConfig
@@ -57,7 +57,7 @@ def config(tmp_path):
 
 
 def lines(config):
-    return [json.loads(line) for line in (config.out / training.LOG_FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (config.out / loop.LOG_FILE).read_text().splitlines()]
 
 
 def stop_after(monkeypatch, step, number=signal.SIGINT):
@@ -131,10 +131,10 @@ def test_an_interrupted_run_is_saved_and_continues_bit_for_bit(arm, config, monk
 
 def test_a_resumed_run_forgets_log_lines_after_its_checkpoint(arm, config, monkeypatch):
     train(arm, replace(config, steps=20))
-    state = (config.out / training.STATE_FILE).read_bytes()
-    with (config.out / training.LOG_FILE).open("a") as log:
+    state = (config.out / loop.STATE_FILE).read_bytes()
+    with (config.out / loop.LOG_FILE).open("a") as log:
         log.write('{"step": 30, "loss": 1.0}\n')
-    assert (config.out / training.STATE_FILE).read_bytes() == state
+    assert (config.out / loop.STATE_FILE).read_bytes() == state
     train(arm, replace(config, steps=20), resume=True)
     assert max(row["step"] for row in lines(config)) == 20
 
@@ -172,7 +172,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_last_checkpoint_kept(arm
     monkeypatch.setattr(training, "meanflow_loss", diverging)
     with pytest.raises(HybridIKError, match="not a finite number at step 30"):
         train(arm, config)
-    file = load_network(config.out / training.NETWORK_FILE)
+    file = load_network(config.out / loop.NETWORK_FILE)
     assert file.record["steps"] == 20 and all(np.isfinite(value).all() for value in file.tensors.values())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from hybrid_ik.encoding import Encoder
-from hybrid_ik.learning import training
+from hybrid_ik.learning import loop, training
 from hybrid_ik.learning.data import PairStream, ValidationSet
 from hybrid_ik.learning.matching import MatchingConfig
 from hybrid_ik.learning.meanflow import MeanFlowConfig, meanflow_loss
@@ -49,7 +49,7 @@ def short_run(chain, out):
         out=out,
     )
     states = []
-    opened, training._open_run = training._open_run, lambda *a: states.append(opened(*a)) or states[-1]
+    opened, loop.open_run = loop.open_run, lambda *a: states.append(opened(*a)) or states[-1]
     training.train(chain, config, validation=ValidationSet.from_chain(chain, 20))
     return states[0].network.state_dict()
 

@@ -1,4 +1,4 @@
-"""The command `hybrid-ik`: `solve`, `train`, `export`, `robots` and `info`."""
+"""The command `hybrid-ik`: `solve`, `view`, `train`, `export`, `robots` and `info`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hybrid_ik.errors import HybridIKError
 
 COMMANDS = {
     "solve": ("solve_command", "joint angles that put an arm's tip at a pose"),
+    "view": ("view_command", "see the answers of an arm while its target is dragged: a window, or a web page"),
     "train": ("train_command", "train a network that proposes starts for an arm"),
     "export": ("export_command", "write a network as an ONNX file, for other programs"),
     "robots": ("robots_command", "robots that come with the package: joints, limits, frames, networks"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hybrid_ik.apps.stage import Stage
+from hybrid_ik.apps.composition import Composition
 from hybrid_ik.apps.studio import Image, Studio
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.plotting import answer_colours
@@ -61,9 +61,9 @@ def render_answers(
     veil = 0.38 + 0.6 / max(1, len(shown)) if alpha is None else alpha
     alphas = [1.0 if i == solid or len(shown) == 1 else veil for i in shown]
     with Studio(robot.drawable_model(), width, height, max(1, len(shown))) as studio:
-        stage = Stage(studio, robot, rows[shown], target, azimuth, elevation)
-        arms = [stage.arm(rows[i], answer_colours(len(rows))[i]) for i in shown]
-        return stage.picture(arms, [stage.layer(arm) for arm in arms], alphas)
+        composed = Composition(studio, robot, rows[shown], target, azimuth, elevation)
+        arms = [composed.arm(rows[i], answer_colours(len(rows))[i]) for i in shown]
+        return composed.picture(arms, [composed.layer(arm) for arm in arms], alphas)
 
 
 def render_motion(
@@ -109,10 +109,10 @@ def render_motion(
     colours = answer_colours(1 + len(still))
     rows, again = np.unique(rows.round(9), axis=0, return_inverse=True)  # postures that come again are drawn once
     with Studio(robot.drawable_model(), width, height, 1 + len(still)) as studio:
-        stage = Stage(studio, robot, np.concatenate([rows, still]), target, azimuth, elevation)
-        behind = [stage.layer(stage.arm(*ghost)) for ghost in zip(still, colours[1:], strict=True)]
-        arms = [stage.arm(row) for row in rows]
-        frames = np.stack([stage.picture([arm], [stage.layer(arm)], [1.0], behind) for arm in arms])
+        composed = Composition(studio, robot, np.concatenate([rows, still]), target, azimuth, elevation)
+        behind = [composed.layer(composed.arm(*ghost)) for ghost in zip(still, colours[1:], strict=True)]
+        arms = [composed.arm(row) for row in rows]
+        frames = np.stack([composed.picture([arm], [composed.layer(arm)], [1.0], behind) for arm in arms])
     return frames[again.ravel()]
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from hybrid_ik.learning.data import ValidationSet
-from hybrid_ik.learning.training import NETWORK_FILE, TrainConfig, train
+from hybrid_ik.learning.loop import NETWORK_FILE
+from hybrid_ik.learning.training import TrainConfig, train
 from hybrid_ik.robot import Robot
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import load_sealed, save_sealed
-from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import CheckpointError
-from hybrid_ik.learning.networks import NetworkConfig, VelocityNetwork, build_network
 
 STATE_FORMAT = "hybrid_ik.training"
 
@@ -24,9 +23,9 @@ STATE_FORMAT = "hybrid_ik.training"
 class TrainingState:
     """A run between two steps."""
 
-    network: VelocityNetwork
+    network: Any
     """The weights being trained."""
-    average: VelocityNetwork
+    average: Any
     """Their moving average."""
     optimizer: torch.optim.AdamW
     """AdamW over the network's parameters."""
@@ -88,17 +87,13 @@ class TrainingState:
             torch.cuda.set_rng_state(states["cuda"], self.generator.device)
 
 
-def new_state(
-    chain: Chain, config: NetworkConfig, lr: float, weight_decay: float, seed: int, device: torch.device
-) -> TrainingState:
-    """A run at step 0; weights come from torch's global generator, which the caller seeds."""
-    encoder = Encoder(chain, config.encoding)
-    network = build_network(config, encoder.n_joints, encoder.n_features).to(device)
+def new_state(network: nn.Module, lr: float, weight_decay: float, seed: int) -> TrainingState:
+    """A run of a network at step 0, on the device where that is."""
     return TrainingState(
         network=network,
         average=copy.deepcopy(network).requires_grad_(False),
         optimizer=torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=weight_decay, fused=True),
-        generator=torch.Generator(device).manual_seed(seed),
+        generator=torch.Generator(next(network.parameters()).device).manual_seed(seed),
     )
 
 
