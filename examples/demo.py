@@ -1,14 +1,13 @@
-"""What `make demo` runs: one pose of a Panda, 16 distinct answers, a table and a picture.
+"""What `make demo` runs: one pose of a Panda, 16 distinct answers, a table, a picture, and the way to a film.
 
 Usage: python examples/demo.py [FILE.png]
 """
 
 import sys
 import time
+from pathlib import Path
 
-from hybrid_ik import HybridSolver, Pose
-from hybrid_ik.apps.offscreen import RenderingUnavailableError
-from hybrid_ik.apps.rendering import render_answers, save_png
+from hybrid_ik import HybridSolver, Pose, RenderingUnavailableError, render_answers, save_png
 from hybrid_ik.apps.tables import answers_table, seconds
 
 TARGET = Pose(position=[0.45, 0.15, 0.45], quaternion=[0, 1, 0, 0])  # the flange, looking down
@@ -34,8 +33,18 @@ def main(picture: str = "demo.png") -> None:
     try:
         save_png(picture, render_answers(solver.robot, result.q, TARGET))
         print(f"wrote {picture}")
+        print(f"\nand now one that moves:\n  {film_command()}")
     except RenderingUnavailableError as error:
         print(error)
+
+
+def film_command() -> str:
+    """What draws the arm along one whole curve of answers, as it can be typed here."""
+    program = Path(sys.executable).with_name("hybrid-ik")
+    here = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    pose = [f"{x:g}" for x in (*TARGET.position, *TARGET.quaternion)]
+    where = f"--position {' '.join(pose[:3])} --quaternion {' '.join(pose[3:])}"
+    return f"{here if program.exists() else 'hybrid-ik'} solve {where} --gif demo.gif"
 
 
 if __name__ == "__main__":

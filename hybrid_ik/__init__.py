@@ -10,11 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hybrid_ik.apps.image_files import save_gif, save_png
+    from hybrid_ik.apps.offscreen import RenderingUnavailableError
+    from hybrid_ik.apps.rendering import render_answers, render_motion
     from hybrid_ik.chain import Chain
     from hybrid_ik.diagnosis.diagnosis import Diagnosis, Verdict
     from hybrid_ik.diagnosis.limits import LimitInTheWay
     from hybrid_ik.diagnosis.singularity import LostMotion
-    from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError, RobotError, RobotNotAvailableError
+    from hybrid_ik.errors import (
+        CheckpointError,
+        HybridIKError,
+        InvalidInputError,
+        MissingPackageError,
+        RobotError,
+        RobotNotAvailableError,
+    )
     from hybrid_ik.pose import Pose, pose_error
     from hybrid_ik.refiners.base import LMConfig, Refiner
     from hybrid_ik.refiners.gpu import GpuRefiner
@@ -40,8 +50,8 @@ _HOME = {
     "CheckpointError": "errors",
     "DeviceSampler": "samplers.device_network",
     "Diagnosis": "diagnosis.diagnosis",
-    "HybridIKError": "errors",
     "GpuRefiner": "refiners.gpu",
+    "HybridIKError": "errors",
     "HybridSolver": "solver",
     "IKResult": "result",
     "InvalidInputError": "errors",
@@ -53,11 +63,13 @@ _HOME = {
     "LookupSampler": "samplers.lookup",
     "LostMotion": "diagnosis.singularity",
     "MeanFlowSampler": "samplers.meanflow",
+    "MissingPackageError": "errors",
     "MujocoRefiner": "refiners.mujoco",
     "Piece": "solution_sets.solution_set",
     "Pose": "pose",
     "Refiner": "refiners.base",
     "RegressorSampler": "samplers.regressor",
+    "RenderingUnavailableError": "apps.offscreen",
     "Robot": "robot",
     "RobotError": "errors",
     "RobotNotAvailableError": "errors",
@@ -70,6 +82,10 @@ _HOME = {
     "Verdict": "diagnosis.diagnosis",
     "check_jacobian": "refiners.mujoco",
     "pose_error": "pose",
+    "render_answers": "apps.rendering",
+    "render_motion": "apps.rendering",
+    "save_gif": "apps.image_files",
+    "save_png": "apps.image_files",
 }
 
 __all__ = [
@@ -90,11 +106,13 @@ __all__ = [
     "LookupSampler",
     "LostMotion",
     "MeanFlowSampler",
+    "MissingPackageError",
     "MujocoRefiner",
     "Piece",
     "Pose",
     "Refiner",
     "RegressorSampler",
+    "RenderingUnavailableError",
     "Robot",
     "RobotError",
     "RobotNotAvailableError",
@@ -107,6 +125,10 @@ __all__ = [
     "Verdict",
     "check_jacobian",
     "pose_error",
+    "render_answers",
+    "render_motion",
+    "save_gif",
+    "save_png",
 ]
 
 

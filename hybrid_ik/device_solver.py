@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.gpu import GpuRefiner
-from hybrid_ik.result import IKResult, Status, result_as_arrays
+from hybrid_ik.result import ARRAYS, IKResult, Status, result_as_arrays
 from hybrid_ik.samplers.base import Sampler
 from hybrid_ik.samplers.device_network import DeviceSampler
 from hybrid_ik.samplers.meanflow import MeanFlowSampler
@@ -165,7 +165,5 @@ def _joined(parts: list[IKResult]) -> IKResult:
 
     if len(parts) == 1:
         return parts[0]
-    joined: dict[str, Any] = {
-        field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(IKResult)
-    }
-    return IKResult(**joined)
+    joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return IKResult(**joined, chain=parts[0].chain)

@@ -19,3 +19,7 @@ class RobotNotAvailableError(RobotError):
 
 class CheckpointError(HybridIKError, ValueError):
     """A network file is missing, damaged, too new, or belongs to another arm."""
+
+
+class MissingPackageError(HybridIKError, ImportError):
+    """A package that only this needs is not installed; the message says what brings it."""

@@ -58,7 +58,9 @@ def load_drawable(source: Source) -> mujoco.MjModel:
     if isinstance(source, mujoco.MjModel):
         return copy.copy(source)
     try:
-        return load_spec(source).compile()
+        spec = load_spec(source)
+        _take_any_mass(spec)
+        return spec.compile()
     except ValueError as error:
         raise RobotError(f"MuJoCo cannot compile the whole model: {error}") from error
 
@@ -145,12 +147,9 @@ def _compile(spec: mujoco.MjSpec, name: str) -> tuple[mujoco.MjModel, str, Array
 def strip_shapes(spec: mujoco.MjSpec) -> None:
     """Delete what kinematics has no use for, so that missing meshes do no harm and MuJoCo has less to do."""
     wraps = {wrap.target.name for tendon in spec.tendons for wrap in tendon.path if wrap.type in _WRAPPING_GEOMS}
-    for body in spec.bodies[1:]:
-        if not body.explicitinertial:  # it was to follow from the geoms
-            body.explicitinertial, body.mass, body.inertia = True, 1.0, np.ones(3)
+    _take_any_mass(spec)
     for joint in spec.joints:
         joint.armature = 1.0  # coincident axes are no kinematic fault, but MuJoCo warns of their inertia matrix
-    spec.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
     spec.compiler.fusestatic = False  # fusing would swallow fixed links, and tips are often such
     for elements in (spec.keys, spec.sensors, spec.actuators, spec.pairs, spec.excludes, spec.tuples, spec.skins):
         _delete(spec, elements)
@@ -161,6 +160,14 @@ def strip_shapes(spec: mujoco.MjSpec) -> None:
         drawn.material = ""
     for elements in (spec.lights, spec.meshes, spec.hfields, spec.materials, spec.textures):
         _delete(spec, elements)
+
+
+def _take_any_mass(spec: mujoco.MjSpec) -> None:
+    """Bodies that have no mass of their own get one, also where there are no geoms that it could follow from."""
+    for body in spec.bodies[1:]:
+        if not body.explicitinertial:
+            body.explicitinertial, body.mass, body.inertia = True, 1.0, np.ones(3)
+    spec.compiler.inertiafromgeom = mujoco.mjtInertiaFromGeom.mjINERTIAFROMGEOM_FALSE
 
 
 _WRAPPING_GEOMS = (mujoco.mjtWrap.mjWRAP_SPHERE, mujoco.mjtWrap.mjWRAP_CYLINDER)

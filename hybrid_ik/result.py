@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hybrid_ik.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from hybrid_ik.chain import Chain
 
 
 class Status(IntEnum):
@@ -60,6 +67,8 @@ class IKResult:
     """Levenberg-Marquardt steps that led to `q`."""
     start_clipped: NDArray[np.bool_]
     """True where the start given lay outside the joint limits and was moved onto them."""
+    chain: Chain | None = field(default=None, kw_only=True, compare=False, repr=False)
+    """The arm, whose limits `plot` draws: one for all rows. Solvers and refiners tell it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,18 +93,47 @@ class IKResult:
 
     def put(self, rows: Any, other: IKResult) -> None:
         """Replaces `rows` (an index or a mask) by those of `other`, in place."""
-        for name, array in vars(self).items():
-            array[rows] = getattr(other, name)
+        for name in ARRAYS:
+            getattr(self, name)[rows] = getattr(other, name)
+
+    def plot(self) -> Figure:
+        """A line for each answer across all joints, each joint an axis from its lower to its upper limit.
+
+        Answers have the colours of `render_answers`; joints that miss their pose are grey and dashed, rows where
+        nothing was found are left out. Needs matplotlib, which comes with the extra `viewer`. A notebook shows the
+        figure by itself; `figure.savefig("answers.png")` writes it.
+
+        Raises:
+            InvalidInputError: several answers for each of several poses, or a result that does not know its arm.
+            MissingPackageError: matplotlib is not installed.
+        """
+        if len(self.shape) > 1:
+            raise InvalidInputError(
+                "plot: draws the answers of one pose, or one answer for each pose; this result has shape "
+                f"{self.shape}: plot one pose of it, as result[{', '.join('0' * (len(self.shape) - 1))}].plot()"
+            )
+        if self.chain is None:
+            raise InvalidInputError(
+                "plot: this result does not know its arm; those of HybridSolver.solve and of refiners do, or give it "
+                "one: dataclasses.replace(result, chain=robot.chain).plot()"
+            )
+        from hybrid_ik.plotting import plot_answers
+
+        rows = result_as_arrays(self) if hasattr(self.q, "cpu") else self
+        return plot_answers(self.chain, np.atleast_2d(rows.q), np.atleast_1d(rows.success))
 
     def _map(self, function: Any) -> IKResult:
-        return IKResult(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+        return IKResult(**{name: function(getattr(self, name)) for name in ARRAYS}, chain=self.chain)
+
+
+ARRAYS = tuple(field.name for field in fields(IKResult) if field.name != "chain")
+"""Names of the fields that have a row for each answer: all but the arm."""
 
 
 def concatenate(results: list[IKResult], axis: int = 0) -> IKResult:
-    """Results joined along a batch axis."""
-    return IKResult(
-        **{field.name: np.concatenate([getattr(r, field.name) for r in results], axis) for field in fields(IKResult)}
-    )
+    """Results of one arm, joined along a batch axis."""
+    joined = {name: np.concatenate([getattr(result, name) for result in results], axis) for name in ARRAYS}
+    return IKResult(**joined, chain=results[0].chain)
 
 
 def result_as_tensors(result: IKResult, device: Any) -> IKResult:

@@ -22,7 +22,7 @@ from hybrid_ik.refiners import gpu_rows, lanes
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.gpu import GpuRefiner
 from hybrid_ik.refiners.lanes import LaneRefiner
-from hybrid_ik.result import Status
+from hybrid_ik.result import ARRAYS, Status
 from hybrid_ik.robot import Robot
 from hybrid_ik.solver import HybridSolver
 from hybrid_ik.tensor_pose import TensorPose
@@ -255,7 +255,8 @@ def test_tensors_in_and_out(panda):
     expected = _refiner(panda).search(target, q0)
     poses = TensorPose.of(torch.tensor(target.position), torch.tensor(target.quaternion))
     found = _refiner(panda).search(poses, torch.tensor(q0))
-    assert all(isinstance(value, torch.Tensor) for value in vars(found).values())
+    assert all(isinstance(getattr(found, name), torch.Tensor) for name in ARRAYS)
+    assert found.chain is panda.chain
     assert found.q.dtype == torch.float64 and found.success.dtype == torch.bool
     assert_allclose(found.q.cpu().numpy(), expected.q, rtol=0, atol=1e-6)
     assert found[1:].q.shape == (2, 7) and found.reshape(3, 1).shape == (3, 1)
@@ -314,7 +315,7 @@ def test_a_solver_takes_tensors_and_gives_them(panda):
     many = cpu.solve(tensors, n_solutions=4)
     assert one.q.shape == (1, 7) and near.q.shape == (1, 7) and many.q.shape == (1, 4, 7)
     for result in (one, near, many):
-        assert all(isinstance(value, torch.Tensor) for value in vars(result).values())
+        assert all(isinstance(getattr(result, name), torch.Tensor) for name in ARRAYS)
     assert one.success.all() and near.success.all()
     assert_array_equal(many.q.cpu().numpy(), cpu.solve(pose, n_solutions=4).q)
 

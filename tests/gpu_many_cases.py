@@ -19,7 +19,7 @@ from hybrid_ik.refiners import gpu as refiners
 from hybrid_ik.refiners import lanes
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.gpu import GpuRefiner
-from hybrid_ik.result import Status
+from hybrid_ik.result import ARRAYS, Status
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers import device_network
 from hybrid_ik.samplers.device_network import DeviceSampler
@@ -63,12 +63,12 @@ def _tensors(pose):
 
 
 def _arrays(result):
-    return {name: value.cpu().numpy() for name, value in vars(result).items()}
+    return {name: getattr(result, name).cpu().numpy() for name in ARRAYS}
 
 
 def _assert_same(found, expected):
-    for name, value in vars(expected).items():
-        assert_array_equal(getattr(found, name), value, err_msg=name)
+    for name in ARRAYS:
+        assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
 
 
 # ---- the choice
@@ -154,7 +154,7 @@ def test_tensors_in_and_out(panda, solvers):
     near = solver.solve(_tensors(pose), near=torch.tensor(panda.home, device=DEVICE), n_seeds=16)
     assert many.q.shape == (2, 1, 3, 7) and near.q.shape == (2, 1, 7)
     for result in (many, near):
-        assert all(isinstance(value, torch.Tensor) for value in vars(result).values())
+        assert all(isinstance(getattr(result, name), torch.Tensor) for name in ARRAYS)
     _assert_same(solver.solve(pose, n_solutions=3, n_seeds=16), type(many)(**_arrays(many)))
     one = solver.solve(pose[0, 0], n_solutions=3, n_seeds=16)
     assert one.shape == (3,) and isinstance(solver.solve(pose[0, 0], near=panda.home, n_seeds=16).success, np.bool_)

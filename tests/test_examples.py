@@ -43,7 +43,7 @@ def test_demo_prints_sixteen_answers_and_draws_where_it_can(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^ *\d+ .* m +\S+ rad +\d+$", done.stdout, re.MULTILINE)) == 16
     assert "16 distinct answers in" in done.stdout
-    assert (tmp_path / "demo.png").exists() == (working_backend() is not None)
+    assert (tmp_path / "demo.png").exists() == ("--gif demo.gif" in done.stdout) == (working_backend() is not None)
 
 
 def test_demo_without_rendering_names_the_packages_and_succeeds(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ LIMIT = 400
 FLOORS = {
     "errors": 1,
     "pose": 2,
+    "plotting": 2,
     "resources": 2,
     "chain": 3,
     "result": 3,

@@ -8,7 +8,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.studio import HIDDEN_GROUP, HIGHEST_GROUP
+from hybrid_ik.apps.outline import HIGHEST_GROUP
+from hybrid_ik.apps.studio import HIDDEN_GROUP
 from hybrid_ik.robot import Robot
 
 Array = NDArray[np.float64]

@@ -1,11 +1,10 @@
-"""`hybrid-ik solve`: one pose, its answers as a table, as JSON, as a picture."""
+"""`hybrid-ik solve`: one pose, its answers as a table, as JSON, as pictures."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from hybrid_ik.apps.solve_pictures import draw
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig
@@ -44,6 +44,10 @@ class SolveOptions:
     """Distinct answers asked for."""
     near: tuple[float, ...] | None = None
     """Joints to stay close to [rad, or m for slides]: the nearest answers come, the nearest first."""
+    prefer: Literal["limits", "manipulability"] | None = None
+    """The best one of all answers: farthest from the joint limits, or from singularities."""
+    all: bool = False
+    """Every answer there is, as pieces: arcs between joint limits, closed curves, points."""
     sampler: str = "auto"
     """What proposes starts: auto, meanflow, uniform, lookup, or a network file."""
     refiner: Literal["lanes", "mujoco"] = "lanes"
@@ -58,6 +62,10 @@ class SolveOptions:
     """Print JSON and nothing else."""
     png: Path | None = None
     """Write a picture of the answers to this file."""
+    gif: Path | None = None
+    """Write a film to this file: the arm moves from the first answer along its whole curve, its tool at rest."""
+    plot: Path | None = None
+    """Write a plot to this file: the joints of each answer between their limits; with --all, the curves."""
     lm: LMConfig = field(default_factory=LMConfig)
     """Steps, weights and tolerances."""
 
@@ -65,44 +73,51 @@ class SolveOptions:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     options = tyro.cli(SolveOptions, prog="hybrid-ik solve", args=list(argv), config=(tyro.conf.FlagCreatePairsOff,))
+    check_together(options)
     target = Pose(options.position, options.quaternion)
     solver = _make_solver(options)
+    if options.all:
+        from hybrid_ik.apps.solve_all import solve_all
+
+        return solve_all(solver, target, options)
     result, first, again = timed_solve(solver, target, options)
     diagnosis = None if result.success.any() else solver.diagnose(target)
     if options.json:
         print(json.dumps(_as_json(solver.robot, options, target, result, again, diagnosis), indent=2))
     else:
         _print_table(solver, options, target, result, first, again, diagnosis)
-    if options.png is not None:
-        draw(solver.robot, result, target, options.png)
+    draw(solver, target, options, result.q, result.plot, bool(result.success[0]))
     return 0 if result.success.any() else 1
+
+
+def check_together(options: SolveOptions) -> None:
+    """Refuses options that contradict each other."""
+    single = {"-n": options.n_solutions != 1, "--near": options.near is not None}
+    of_starts = {"--prefer": options.prefer is not None, "--n-seeds": options.n_seeds is not None}
+    if options.all and (given := [name for name, there in (single | of_starts).items() if there]):
+        raise InvalidInputError(f"--all gives every answer there is: it does not go with {', '.join(given)}")
+    if options.prefer and (given := [name for name, there in single.items() if there]):
+        raise InvalidInputError(f"--prefer gives the best one of all answers: it does not go with {', '.join(given)}")
 
 
 def timed_solve(solver: HybridSolver, target: Pose, options: SolveOptions) -> tuple[IKResult, float, float]:
     """The answers `(n,)`, the closest joints if there are none, and the seconds of the first and of a second solve."""
+    asked: dict[str, Any] = {"near": options.near, "n_seeds": options.n_seeds, "min_distance": options.min_distance}
     n = options.n_solutions if options.n_solutions != 1 else None
-    near, n_seeds, distance = options.near, options.n_seeds, options.min_distance
-    times = []
-    for _ in range(2):
-        started = time.perf_counter()
-        result = solver.solve(target, n_solutions=n, near=near, n_seeds=n_seeds, min_distance=distance)
-        times.append(time.perf_counter() - started)
+    result, first, again = timed_twice(lambda: solver.solve(target, n_solutions=n, prefer=options.prefer, **asked))
     if not np.any(result.success):
         result = solver.solve(target)
-    return result.reshape(np.size(result.success)), times[0], times[1]
+    return result.reshape(np.size(result.success)), first, again
 
 
-def draw(robot: Robot, result: IKResult, target: Pose, path: Path) -> None:
-    """Write a picture of the answers, or say on stderr why there is none."""
-    from hybrid_ik.apps.offscreen import RenderingUnavailableError
-    from hybrid_ik.apps.rendering import render_answers, save_png
-
-    try:
-        save_png(path, render_answers(robot, result.q, target))
-    except RenderingUnavailableError as error:
-        print(f"no {path}: {error}", file=sys.stderr)
-        return
-    print(f"wrote {path}", file=sys.stderr)
+def timed_twice(work: Callable[[], Any], patience: float = 1.0) -> tuple[Any, float, float]:
+    """What `work` returns, the seconds it took, and those of a second time; of the first if that took long."""
+    times: list[float] = []
+    while len(times) < 2 and sum(times) < patience:
+        started = time.perf_counter()
+        found = work()
+        times.append(time.perf_counter() - started)
+    return found, times[0], times[-1]
 
 
 def _make_solver(options: SolveOptions) -> HybridSolver:
@@ -131,11 +146,10 @@ def _print_table(
     again: float,
     diagnosis: Diagnosis | None,
 ) -> None:
-    from hybrid_ik.apps.tables import answers_table, seconds
+    from hybrid_ik.apps.tables import answers_table, heading, seconds, units
 
     robot, found = solver.robot, int(result.success.sum())
-    print(f"{robot.name}: {robot.tip} in {robot.base}, position {target.position} m, wxyz {target.quaternion}")
-    print(f"joints in degrees{', slides in mm' if 'slide' in robot.chain.kinds else ''}\n")
+    print(f"{heading(robot, target)}\n{units(robot)}\n")
     print(answers_table(robot, result))
     print()
     if diagnosis is None:
@@ -158,12 +172,7 @@ def _as_json(
     """Plain data. Where nothing was found, `answers` holds the closest joints, `success` false, `diagnosis` why."""
     rows = [result[i] for i in np.flatnonzero(np.isfinite(result.q).all(-1))]
     return {
-        "robot": robot.name,
-        "tip": robot.tip,
-        "base": robot.base,
-        "joint_names": list(robot.joint_names),
-        "position": target.position.tolist(),
-        "quaternion": target.quaternion.tolist(),
+        **json_heading(robot, target),
         "asked": options.n_solutions,
         "found": int(result.success.sum()),
         "seconds": elapsed,
@@ -178,5 +187,22 @@ def _as_json(
             }
             for row in rows
         ],
-        "diagnosis": None if diagnosis is None else {"verdict": diagnosis.verdict.value, "text": str(diagnosis)},
+        "diagnosis": json_diagnosis(diagnosis),
     }
+
+
+def json_heading(robot: Robot, target: Pose) -> dict[str, Any]:
+    """What was asked."""
+    return {
+        "robot": robot.name,
+        "tip": robot.tip,
+        "base": robot.base,
+        "joint_names": list(robot.joint_names),
+        "position": target.position.tolist(),
+        "quaternion": target.quaternion.tolist(),
+    }
+
+
+def json_diagnosis(diagnosis: Diagnosis | None) -> dict[str, str] | None:
+    """Why there is no answer; None where there are some."""
+    return None if diagnosis is None else {"verdict": diagnosis.verdict.value, "text": str(diagnosis)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from hybrid_ik.apps.rendering import AXIS_COLOURS, THICKNESS
+from hybrid_ik.apps.composition import AXIS_COLOURS, THICKNESS
 from hybrid_ik.loading import strip_shapes
 from hybrid_ik.robot import Robot
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.apps.offscreen import open_context
+from hybrid_ik.apps.outline import HIGHEST_GROUP, Outline
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -22,8 +23,8 @@ ROOM = (0.87, 0.885, 0.90)
 KEY_LIGHT = (-0.35, 0.45, -1.0)  # directions of the light, world frame
 FILL_LIGHT = (0.6, -0.5, -0.5)
 FIELD_OF_VIEW = 30.0  # degrees, of the height
-MARGIN = 1.06  # room left around what is drawn
-HIGHEST_GROUP = 2  # geoms of higher groups are for collision, and MuJoCo's own viewer hides them too
+MARGIN = 1.12  # room left around what is drawn
+NO_COLOUR, PALE = (0.5, 0.5, 0.5, 1.0), (0.78, 0.79, 0.80, 1.0)  # MuJoCo's own for shapes without, and what they get
 
 
 class Studio:
@@ -41,6 +42,7 @@ class Studio:
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int, copies: int = 1) -> None:
         _light_settings(model, width, height)
+        model.geom_rgba[(model.geom_rgba == NO_COLOUR).all(-1) & (model.geom_matid < 0)] = PALE
         self.model, self.data = model, mujoco.MjData(model)
         self.gl = open_context(width, height)
         self._rect = mujoco.MjrRect(0, 0, width, height)
@@ -56,7 +58,7 @@ class Studio:
         """Geoms that are not drawn."""
         self.plain = np.zeros(model.ngeom, bool)
         """Geoms that keep their own colours."""
-        self._groups = model.geom_group.copy()
+        self._groups, self._outline = model.geom_group.copy(), Outline(model)
 
     def __enter__(self) -> Studio:
         return self
@@ -73,13 +75,14 @@ class Studio:
 
     def spheres(self) -> tuple[Array, Array]:
         """Centres `(n, 3)` and radii `(n,)` around the shapes of the model as it is placed, and its frames' origins."""
-        seen = (self.model.geom_rbound > 0) & (self.model.geom_group <= HIGHEST_GROUP)
-        centres = np.concatenate([self.data.geom_xpos[seen], self.data.xpos[1:], self.data.site_xpos])
-        radii = np.concatenate([self.model.geom_rbound[seen], np.zeros(len(centres) - int(seen.sum()))])
-        return centres, radii
+        return self._outline.spheres(self.data)
 
-    def aim(self, centres: Array, radii: Array, azimuth: float, elevation: float) -> None:
-        """Turn the camera to look along a direction [degrees] from where all the spheres are in the picture."""
+    def aim(self, centres: Array, radii: Array, azimuth: float, elevation: float) -> float:
+        """Turn the camera to look along a direction [degrees] from where all the spheres are in the picture.
+
+        Returns:
+            The height of what the picture shows in their midst [m].
+        """
         side, up, ahead = _camera_axes(azimuth, elevation)
         tan_y = np.tan(np.radians(FIELD_OF_VIEW) / 2)
         tan_x = tan_y * self._rect.width / self._rect.height
@@ -99,6 +102,7 @@ class Studio:
         self._camera.lookat, self._camera.distance = lookat, distance
         self._camera.azimuth, self._camera.elevation = azimuth, elevation
         self._set_extent(lookat, distance)
+        return float(2 * tan_y * distance)
 
     def geom_frames(self) -> Array:
         """Where all geoms are `(ngeom, 12)`: position and rotation; of round ones the axis only."""

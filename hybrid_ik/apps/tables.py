@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hybrid_ik.pose import Pose
 from hybrid_ik.result import IKResult, Status
 from hybrid_ik.robot import Robot
+
+if TYPE_CHECKING:
+    from hybrid_ik.solution_sets.solution_set import Piece
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -26,22 +32,60 @@ def answers_table(robot: Robot, result: IKResult) -> str:
         result: of shape `()` or `(n,)`; rows in which nothing was found are left out.
     """
     result = result.reshape(np.size(result.success))
-    slides = np.array([kind == "slide" for kind in robot.chain.kinds])
-    scale = np.where(slides, 1000.0, np.degrees(1.0))
-    names = [f"{name} [mm]" if slide else name for name, slide in zip(robot.joint_names, slides, strict=True)]
-    found = np.flatnonzero(np.isfinite(result.q).all(-1))
-    rows = [[str(i + 1), *(f"{x:.2f}" for x in result.q[i] * scale), *_quality(result, int(i))] for i in found]
-    header = ["#", *names, "position error", "orientation error", "LM steps"]
-    if not result.success[found].all():
+    found = [(i, result[i]) for i in np.flatnonzero(np.isfinite(result.q).all(-1)).tolist()]
+    rows = [[str(i + 1), *_joints(robot, row.q), *_errors(row), str(int(row.iterations))] for i, row in found]
+    header = ["#", *_joint_names(robot), "position error", "orientation error", "LM steps"]
+    if not all(row.success for _, row in found):
         header.append("status")
-        rows = [[*row, Status(result.status[i]).name.lower()] for row, i in zip(rows, found, strict=True)]
+        rows = [[*cells, Status(int(row.status)).name.lower()] for cells, (_, row) in zip(rows, found, strict=True)]
     return text_table(header, rows)
 
 
-def _quality(result: IKResult, i: int) -> list[str]:
-    """Both errors and the steps of one row."""
-    angle = float(result.orientation_error[i])
-    return [metres(float(result.position_error[i])), f"{angle:.1e} rad", str(int(result.iterations[i]))]
+def pieces_table(robot: Robot, pieces: Sequence[Piece]) -> str:
+    """Pieces of a solution set: what each is, how long, and the limits that end it; separate answers as joints."""
+    if all(len(piece) == 1 for piece in pieces):
+        rows = [[str(i), *_joints(robot, piece.q[0]), *_errors(piece)] for i, piece in enumerate(pieces, 1)]
+        return text_table(["#", *_joint_names(robot), "position error", "orientation error"], rows)
+    rows = [
+        [str(i), piece_kind(piece), f"{piece.length:.3f}", *map(str, piece.ends or ("", "")), str(len(piece))]
+        for i, piece in enumerate(pieces, 1)
+    ]
+    return text_table(["#", "kind", "length [rad]", "from", "to", "points"], rows)
+
+
+def piece_kind(piece: Piece) -> str:
+    """In a word: arc, closed curve, point, or cover where there is more than a curve."""
+    if piece.ends is not None:
+        return "arc"
+    if piece.closed:
+        return "closed curve"
+    return "point" if len(piece) == 1 else "cover"
+
+
+def heading(robot: Robot, target: Pose) -> str:
+    """What was asked."""
+    return f"{robot.name}: {robot.tip} in {robot.base}, position {target.position} m, wxyz {target.quaternion}"
+
+
+def units(robot: Robot) -> str:
+    """Of a table of joints."""
+    return f"joints in degrees{', slides in mm' if 'slide' in robot.chain.kinds else ''}"
+
+
+def _joint_names(robot: Robot) -> list[str]:
+    kinds = zip(robot.joint_names, robot.chain.kinds, strict=True)
+    return [f"{name} [mm]" if kind == "slide" else name for name, kind in kinds]
+
+
+def _joints(robot: Robot, q: NDArray[np.float64]) -> list[str]:
+    scale = [1000.0 if kind == "slide" else np.degrees(1.0) for kind in robot.chain.kinds]
+    return [f"{x:.2f}" for x in q * scale]
+
+
+def _errors(row: Any) -> list[str]:
+    """Both errors of an answer, or the largest ones of a piece."""
+    position, angle = np.max(row.position_error), np.max(row.orientation_error)
+    return [metres(float(position)), f"{float(angle):.1e} rad"]
 
 
 def metres(value: float) -> str:

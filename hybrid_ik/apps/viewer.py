@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from hybrid_ik.apps.display import DisplayUnavailableError, check_display
 from hybrid_ik.apps.explorer import MOST_ANSWERS, POSTURES, Explorer
 from hybrid_ik.apps.ghosts import Ghosts
-from hybrid_ik.apps.rendering import blend_colours
 from hybrid_ik.apps.stage import TARGET, build_stage
 from hybrid_ik.apps.tables import metres, seconds
+from hybrid_ik.plotting import blend_colours
 from hybrid_ik.pose import Pose
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner
 from hybrid_ik.refiners.gpu_rows import ROUNDS, Found, Open, Problem, Round, picked, result_of
 from hybrid_ik.refiners.lanes import OTHERS, kernel_options, one_table, patient_config
-from hybrid_ik.result import IKResult
+from hybrid_ik.result import ARRAYS, IKResult
 from hybrid_ik.tensor_pose import TensorPose, as_tensor, is_tensor
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class GpuRefiner(Refiner):
         problem = self._problem(target, starts, n, 1)
         found = self._empty(problem.n_rows)
         self._refine(problem, self._options, self._all_rows(problem.n_rows), found, Round(1, 1, 1, 0))
-        return result_of(found, (*target.shape, n), is_tensor(target, q0))
+        return result_of(self.chain, found, (*target.shape, n), is_tensor(target, q0))
 
     def search(
         self,
@@ -101,7 +101,7 @@ class GpuRefiner(Refiner):
         fresh = found is None and out_of_reach is None
         rows = self._all_rows(problem.n_rows) if fresh else self._without_answer(problem, best)
         self._search(problem, self._options, best, rows, ROUNDS)
-        return result_of(best, target.shape, is_tensor(target, q0))
+        return result_of(self.chain, best, target.shape, is_tensor(target, q0))
 
     def distinct(
         self,
@@ -145,7 +145,7 @@ class GpuRefiner(Refiner):
             self._pick(rows, left, *given, picks, cost, tried, total, n, near is not None)
             rows = left
         chosen = picked(found, picks, cost, poses.valid.reshape(m, 1), total)
-        return result_of(chosen, (*poses.shape, n), is_tensor(target, *rounds))
+        return result_of(self.chain, chosen, (*poses.shape, n), is_tensor(target, *rounds))
 
     def closest(self, target: Pose | TensorPose, found: IKResult, q0: Array | torch.Tensor) -> IKResult:
         """See `Refiner.closest`; rows that were solved stay as they are, and targets may share their starts."""
@@ -157,7 +157,7 @@ class GpuRefiner(Refiner):
         own = others._replace(starts=best.q.clone(), n_starts=1, row_stride=self.chain.dof)
         left = self._search(own, options, best, self._without_answer(others, best), 1)
         self._search(others, options, best, left, 1)
-        return result_of(best, target.shape, is_tensor(target, q0))
+        return result_of(self.chain, best, target.shape, is_tensor(target, q0))
 
     def _starts(self, q0: Any, shape: tuple[int, ...]) -> torch.Tensor:
         """Starts on the device, `(*shape, n, dof)`; anything else is refused."""
@@ -323,7 +323,7 @@ class GpuRefiner(Refiner):
         """What was found, with the rows that were not solved marked as open."""
         import torch
 
-        fields = {name: torch.as_tensor(value, device=self.device) for name, value in vars(results).items()}
+        fields = {name: torch.as_tensor(getattr(results, name), device=self.device) for name in ARRAYS}
         status = torch.where(fields["success"], CONVERGED, INVALID_INPUT)
         info = torch.stack([fields["iterations"], status, fields["start_clipped"]], -1)
         errors = torch.stack([fields["position_error"], fields["orientation_error"]], -1)

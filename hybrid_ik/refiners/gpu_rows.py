@@ -11,6 +11,8 @@ from hybrid_ik.result import IKResult, Status, result_as_arrays
 if TYPE_CHECKING:
     import torch
 
+    from hybrid_ik.chain import Chain
+
 NOT_FOUND = int(Status.NOT_FOUND)
 # Searches that an H200 holds at once: 132 multiprocessors, and in each 8 warps of 250 registers a lane, which is what
 # the compiler gives the kernel of the Panda. Where fewer rows are open, later starts are tried at the same time.
@@ -74,7 +76,7 @@ class Found(NamedTuple):
     info: torch.Tensor
 
 
-def result_of(found: Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult:
+def result_of(chain: Chain, found: Found, shape: tuple[int, ...], as_tensors: bool) -> IKResult:
     """Results of this shape: tensors on the device, or numpy's."""
     import torch
 
@@ -89,7 +91,8 @@ def result_of(found: Found, shape: tuple[int, ...], as_tensors: bool) -> IKResul
         "iterations": info[:, I_STEPS].reshape(shape),
         "start_clipped": info[:, I_MOVED].bool().reshape(shape),
     }
-    return IKResult(**fields) if as_tensors else result_as_arrays(IKResult(**fields))
+    result = IKResult(**fields, chain=chain)
+    return result if as_tensors else result_as_arrays(result)
 
 
 def picked(found: Found, picks: torch.Tensor, cost: torch.Tensor, valid: torch.Tensor, total: int) -> Found:

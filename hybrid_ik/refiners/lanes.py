@@ -22,6 +22,7 @@ from hybrid_ik.result import IKResult, Status
 
 CONVERGED = int(Status.CONVERGED)
 TRUE, FALSE = np.True_, np.False_
+STATUSES = tuple(np.int8(status) for status in sorted(Status))
 VALID, NO_POSE = np.ones(1, bool), np.zeros(1, bool)
 # The joints nearest to a target out of reach are looked for with more steps, and with the damping of Sugihara
 # (2011): with 0.1, best for targets in reach, errors that stay large make the steps circle (squared distance of
@@ -93,7 +94,7 @@ class LaneRefiner(Refiner):
         at = np.ascontiguousarray(target.position)[None], np.ascontiguousarray(target.quaternion)[None]
         tail = self._options, self._wanted, VALID if target.valid else NO_POSE, q, errors, info
         self._kernel.solve_rows(*at, self._mount_tool, 1, starts[None], *tail)
-        return _one_result(q[0], errors[0], info[0])
+        return _one_result(self.chain, q[0], errors[0], info[0])
 
     def _solve(self, target: Pose, starts: Array, shape: tuple[int, ...], options: Array) -> IKResult:
         """Results of this shape: a row for each target, or n of them where `shape` has one axis more."""
@@ -103,7 +104,7 @@ class LaneRefiner(Refiner):
         n = len(valid)
         q, errors, info = np.empty((n, self.chain.dof)), np.empty((n, 2)), np.empty((n, 5), "i4")
         self._run(target, group, starts, options, valid, q, errors, info)
-        return _results(q, errors, info, shape)
+        return _results(self.chain, q, errors, info, shape)
 
     def _run(self, target: Pose, group: int, starts: Array, options: Array, *rows: NDArray[Any]) -> None:
         position = np.ascontiguousarray(target.position.reshape(-1, 3))
@@ -159,7 +160,7 @@ def _pool(n_threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, thread_name_prefix="hybrid_ik")
 
 
-def _results(q: Array, errors: Array, info: NDArray[np.int32], shape: tuple[int, ...]) -> IKResult:
+def _results(chain: Chain, q: Array, errors: Array, info: NDArray[np.int32], shape: tuple[int, ...]) -> IKResult:
     return IKResult(
         q=q.reshape(*shape, q.shape[-1]),
         success=(info[:, 1] == CONVERGED).reshape(shape),
@@ -168,21 +169,23 @@ def _results(q: Array, errors: Array, info: NDArray[np.int32], shape: tuple[int,
         orientation_error=errors[:, 1].reshape(shape),
         iterations=info[:, 0].reshape(shape),
         start_clipped=info[:, 3].astype(bool).reshape(shape),
+        chain=chain,
     )
 
 
-def _one_result(q: Array, errors: Array, info: NDArray[np.int32]) -> IKResult:
+def _one_result(chain: Chain, q: Array, errors: Array, info: NDArray[np.int32]) -> IKResult:
     """Of one row, in numpy's scalars; as arrays that are reshaped they would take longer than the steps."""
     steps, status, _, moved, _ = info.tolist()
     result = IKResult.__new__(IKResult)
     result.__dict__.update(  # what its own __init__ does in 1 us
         q=q,
         success=TRUE if status == CONVERGED else FALSE,
-        status=np.int8(status),
+        status=STATUSES[status],
         position_error=errors[0],
         orientation_error=errors[1],
         iterations=np.int32(steps),
         start_clipped=TRUE if moved else FALSE,
+        chain=chain,
     )
     return result
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_ik.chain import Chain
 from hybrid_ik.pose import Pose, pose_error
 from hybrid_ik.refiners.base import Array, LMConfig, Refiner, check_starts, clip_starts
 from hybrid_ik.result import IKResult, Status
@@ -38,9 +39,9 @@ class RowRefiner(Refiner):
         starts, moved = clip_starts(self.chain, check_starts(self.chain, q0, target.shape))
         n = starts.shape[-2]
         rows = np.flatnonzero(np.isfinite(starts).all(-1) & target.valid[..., None])
-        result = _invalid_rows(moved.size, self.chain.dof)
+        result = _invalid_rows(self.chain, moved.size)
         starts, moved = starts.reshape(-1, self.chain.dof)[rows], moved.reshape(-1)[rows]
-        _put(result, rows, self._refined(target.reshape(-1)[rows // max(n, 1)], starts, moved))
+        result.put(rows, self._refined(target.reshape(-1)[rows // max(n, 1)], starts, moved))
         return result.reshape(*target.shape, n)
 
     def search(self, target: Pose, q0: Array) -> IKResult:
@@ -50,7 +51,7 @@ class RowRefiner(Refiner):
         starts, moved = starts.reshape(-1, *starts.shape[-2:]), moved.reshape(-1, moved.shape[-1])
         goals = target.reshape(-1)
         finite: NDArray[np.bool_] = np.all(np.isfinite(starts), axis=-1)
-        result = _invalid_rows(len(goals), self.chain.dof)
+        result = _invalid_rows(self.chain, len(goals))
         missed, open_rows = np.full(len(goals), np.inf), target.valid.reshape(-1).copy()
         for k in range(starts.shape[1]):  # the k-th starts of the targets that no earlier start has reached
             rows = np.flatnonzero(open_rows & finite[:, k])
@@ -58,7 +59,7 @@ class RowRefiner(Refiner):
             cost = found.position_error**2 + (self.config.orientation_weight * found.orientation_error) ** 2
             better = found.success | (cost < missed[rows])
             missed[rows[better]] = cost[better]
-            _put(result, rows[better], found[better])
+            result.put(rows[better], found[better])
             open_rows[rows[found.success]] = False
         return result.reshape(*target.shape)
 
@@ -87,21 +88,17 @@ def judge(robot: Robot, target: Pose, claims: Claims, config: LMConfig) -> IKRes
         success &= angle <= config.orientation_tolerance
     honest = np.where(claimed == Status.CONVERGED, Status.STALLED, claimed)
     status = np.where(success, Status.CONVERGED, honest).astype(np.int8)
-    return IKResult(q, success, status, position, angle, steps, np.zeros(len(q), dtype=bool))
+    return IKResult(q, success, status, position, angle, steps, np.zeros(len(q), dtype=bool), chain=robot.chain)
 
 
-def _invalid_rows(m: int, dof: int) -> IKResult:
+def _invalid_rows(chain: Chain, m: int) -> IKResult:
     return IKResult(
-        q=np.full((m, dof), np.nan),
+        q=np.full((m, chain.dof), np.nan),
         success=np.zeros(m, dtype=bool),
         status=np.full(m, Status.INVALID_INPUT, np.int8),
         position_error=np.full(m, np.nan),
         orientation_error=np.full(m, np.nan),
         iterations=np.zeros(m, np.int32),
         start_clipped=np.zeros(m, dtype=bool),
+        chain=chain,
     )
-
-
-def _put(result: IKResult, rows: NDArray[np.intp], other: IKResult) -> None:
-    for field in fields(IKResult):
-        getattr(result, field.name)[rows] = getattr(other, field.name)

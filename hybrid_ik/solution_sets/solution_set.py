@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.plotting import new_figure
 from hybrid_ik.solution_sets.following import CurveFollower
 from hybrid_ik.solution_sets.hermite import Segments
 
@@ -197,14 +198,13 @@ class SolutionSet(Sequence[Piece]):
 
         Raises:
             InvalidInputError: there are no such joints.
+            MissingPackageError: matplotlib is not installed.
         """
-        from matplotlib.figure import Figure
-
         spread = np.ptp(self.q, axis=0) if len(self.q) else np.zeros(self._chain.dof)
         x, y = joints or sorted(np.argsort(-spread, kind="stable")[:2].tolist())
         if not {x, y} <= set(range(self._chain.dof)):
             raise InvalidInputError(f"joints must be two of 0 to {self._chain.dof - 1}, got {joints!r}")
-        figure = Figure(figsize=(6.0, 5.0), layout="constrained")
+        figure = new_figure(6.0, 5.0)
         axes = figure.subplots()
         for piece in self.pieces:
             line = np.concatenate([piece.q, piece.q[:1] + piece.winding]) if piece.closed else piece.q
