@@ -238,12 +238,6 @@ def test_the_chance_that_something_is_missing_of_known_counts(hits, chance):
     assert_allclose(missing_chance(np.array(hits, int)), chance, rtol=1e-12)
 
 
-def test_starts_that_led_elsewhere_are_starts_that_missed():
-    assert_allclose(missing_chance(np.array([2]), 32), (1 - 2 / 32) ** 32, rtol=1e-12)
-    assert_allclose(missing_chance(np.array([1, 9]), 100), 0.99**100, rtol=1e-12)
-    assert missing_chance(np.array([], int), 32) == 1.0
-
-
 def test_what_is_as_rare_as_the_rest_is_not_missing_where_the_chance_is_small():
     """Draws from 7 things that are nearly as rare as each other: where the estimate is small, none is missing."""
     rng, weights = np.random.default_rng(0), np.array([0.16] * 5 + [0.1] * 2)
