@@ -76,8 +76,7 @@ class WithoutLimits:
     """
 
     def __init__(self, chain: Chain, orientation: bool) -> None:
-        self.chain, self._rows = chain, 6 if orientation else 3
-        self._follower = CurveFollower(chain, orientation)
+        self.chain, self._follower = chain, CurveFollower(chain, orientation)
         self._cost = np.where(np.array(chain.kinds) == "slide", 1.0 / half_reach(chain), 1.0)
 
     def find(self, pose: Pose, starts: Array) -> Array | None:
@@ -146,7 +145,7 @@ class WithoutLimits:
         return z[best] * n, float(values[best])
 
     def _null_space(self, q: Array) -> Array:
-        J = tip_jacobian(self.chain, q[None])[0, : self._rows]
+        J = tip_jacobian(self.chain, q[None])[0, : self._follower.n_rows]
         _, sigma, Vt = np.linalg.svd(J / self._cost)
         rank = int((sigma > RANK * max(float(sigma.max()), RANK)).sum())
         return Vt[rank:].T / self._cost[:, None]

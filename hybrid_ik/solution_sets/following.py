@@ -18,7 +18,7 @@ from hybrid_ik.kernels.cpu import forward_kinematics
 from hybrid_ik.kernels.curves import CLOSED, LONG, load_curve_kernel
 from hybrid_ik.kernels.quaternion import rotation_of
 from hybrid_ik.kinematics import chord
-from hybrid_ik.pose import Pose
+from hybrid_ik.pose import Pose, n_rows
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.hermite import Segments
 from hybrid_ik.solution_sets.loops import TURN, Loops
@@ -100,8 +100,8 @@ class CurveFollower:
 
     @property
     def n_rows(self) -> int:
-        """Numbers that a pose fixes: 6, or 3 without the orientation."""
-        return 6 if self._orientation else 3
+        """Numbers that a pose fixes."""
+        return n_rows(self._orientation)
 
     def step_options(self, first: float, longest: float, paired: bool = False) -> Array:
         """Options of `follow`, for steps of these lengths [rad, or m]."""
