@@ -60,7 +60,7 @@ def _beyond(chain, q):
 
 def _violation(chain, q):
     """Summed over the joints, slides in units of half the reach."""
-    weight = np.where(np.array(chain.kinds) == "slide", 1.0 / half_reach(chain), 1.0)
+    weight = np.where(chain.hinges, 1.0, 1.0 / half_reach(chain))
     return _beyond(chain, q) @ weight
 
 
@@ -236,8 +236,8 @@ def test_no_answer_on_the_whole_curve_violates_the_limits_less(solver):
 
 def _scaled(robot, q):
     """MuJoCo's Jacobian with lengths in units of half the reach, slides too."""
-    h, slides = half_reach(robot.chain), np.array(robot.chain.kinds) == "slide"
-    return robot.jacobian(q) * np.repeat([1 / h, 1.0], 3)[:, None] * np.where(slides, h, 1.0)
+    h = half_reach(robot.chain)
+    return robot.jacobian(q) * np.repeat([1 / h, 1.0], 3)[:, None] * np.where(robot.chain.hinges, 1.0, h)
 
 
 @pytest.mark.parametrize("orientation", [True, False])

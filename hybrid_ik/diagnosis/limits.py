@@ -77,7 +77,7 @@ class WithoutLimits:
 
     def __init__(self, chain: Chain, orientation: bool) -> None:
         self.chain, self._follower = chain, CurveFollower(chain, orientation)
-        self._cost = np.where(np.array(chain.kinds) == "slide", 1.0 / half_reach(chain), 1.0)
+        self._cost = np.where(chain.hinges, 1.0, 1.0 / half_reach(chain))
 
     def find(self, pose: Pose, starts: Array) -> Array | None:
         """Joints `(dof,)` that meet a pose; None where no start leads to any.
@@ -154,13 +154,13 @@ class WithoutLimits:
 def whole_turns_away(chain: Chain, q: Array) -> Array:
     """Joints `(m, dof)`, each hinge turned by whole turns to where it is within its limits, or least beyond them."""
     lower, upper = np.broadcast_to(chain.lower, q.shape), np.broadcast_to(chain.upper, q.shape)
-    both, hinge = np.isfinite(upper - lower), np.array(chain.kinds) == "hinge"
+    both = np.isfinite(upper - lower)
     with np.errstate(invalid="ignore"):
         middle = np.where(both, 0.5 * (lower + upper), np.clip(0.0, lower, upper))
     turned = q + TURN * np.round((middle - q) / TURN)
     turned += TURN * (np.ceil(np.where(both, 0.0, np.maximum(lower - turned, 0.0)) / TURN))
     turned -= TURN * (np.ceil(np.where(both, 0.0, np.maximum(turned - upper, 0.0)) / TURN))
-    return np.where(hinge, turned, q)
+    return np.where(chain.hinges, turned, q)
 
 
 def _apart(q: Array, cost: Array) -> Array:

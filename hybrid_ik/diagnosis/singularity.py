@@ -98,7 +98,7 @@ def half_reach(chain: Chain) -> float:
 def _scaled(chain: Chain, q: Array) -> Array:
     """Scaled Jacobians `(m, 6, dof)` in the first joint's frame."""
     h = half_reach(chain)
-    columns = np.where(np.array(chain.kinds) == "slide", h, 1.0)
+    columns = np.where(chain.hinges, 1.0, h)
     return tip_jacobian(chain, q) * np.repeat([1.0 / h, 1.0], 3)[:, None] * columns
 
 

@@ -90,8 +90,7 @@ class CurveFollower:
         scale = 0.5 * chain.reach or 1.0  # makes lengths of turns, so that neither outweighs the other
         self._mount_tool = chain.mount_and_tool
         self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
-        around = np.array(chain.kinds) == "hinge"
-        self._period = np.where(around, [[2 * np.pi], [0.5 / np.pi]], 0.0)
+        self._period = np.where(chain.hinges, [[2 * np.pi], [0.5 / np.pi]], 0.0)
         self._scale, self._orientation = scale, orientation
         self._steps = self.step_options(FIRST, LONGEST)
         self._any_way = np.tile(1.0 / np.arange(1.0, chain.dof + 1.0), (FOLLOWED_AT_ONCE, 1))
@@ -286,7 +285,7 @@ class _Found:
         if not len(q):
             return
         chain = self._follower.chain
-        turns = np.where(np.array(chain.kinds) == "hinge", TURN * np.round((q - chain.middle) / TURN), 0.0)
+        turns = np.where(chain.hinges, TURN * np.round((q - chain.middle) / TURN), 0.0)
         self._n_lost += int(((q - turns >= chain.lower) & (q - turns <= chain.upper)).all(1).sum())
 
     def loops(self, n_starts: int) -> Loops:
