@@ -142,6 +142,14 @@ class Chain:
         """Differences of joints `(*batch, dof)`, the shorter way round for hinges that go round without end."""
         return d - self.periods * np.round(d / np.where(self.periods > 0, self.periods, 1.0))
 
+    def beyond(self, q: Array) -> Array:
+        """How far joints `(*batch, dof)` are beyond their limits, each of them [rad, or m]; 0 within."""
+        return np.maximum(np.maximum(self.lower - q, q - self.upper), 0.0)
+
+    def within(self, q: Array) -> NDArray[np.bool_]:
+        """Whether joints `(*batch, dof)` are within their limits `(*batch,)`."""
+        return np.asarray(((q >= self.lower) & (q <= self.upper)).all(-1))
+
     @cached_property
     def _without_mount_and_tool(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return np.linalg.inv(self.T_base_first), np.linalg.inv(self.T_last_tip)

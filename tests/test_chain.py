@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -113,6 +114,13 @@ def test_what_a_chain_has_worked_out_is_no_part_of_it():
     assert chain.to_dict() == fresh.to_dict() and chain.fingerprint == fresh.fingerprint
     back = pickle.loads(pickle.dumps(chain))
     assert back.to_dict() == fresh.to_dict() and (back.hinges == chain.hinges).all()
+
+
+def test_how_far_joints_are_beyond_their_limits():
+    chain = dataclasses.replace(_random_chain(np.random.default_rng(8)), upper=np.array([1.0, 1.0, 1.0, np.inf]))
+    q = np.array([[1.0, -1.0, 0.5, 99.0], [1.5, 0.0, -3.0, 0.0], [0.0, np.nan, 0.0, 0.0]])
+    assert_allclose(chain.beyond(q[:2]), [[0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 2.0, 0.0]])
+    assert chain.within(q).tolist() == [True, False, False] and chain.within(q[0])
 
 
 @pytest.mark.parametrize("data", [{}, {"kinds": 3}, {"kinds": ["hinge"], "T_base_first": [1]}])

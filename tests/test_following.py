@@ -13,7 +13,7 @@ from hybrid_ik import Pose, Robot, pose_error
 from hybrid_ik.kinematics import curve_step
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.scalar_math import NumpyMath
-from hybrid_ik.solution_sets.following import CLOSE, LONGEST, CurveFollower
+from hybrid_ik.solution_sets.following import BARELY, CLOSE, LONGEST, CurveFollower, Settled
 from hybrid_ik.solution_sets.loops import missing_chance
 
 TURN = 2.0 * np.pi
@@ -212,6 +212,15 @@ def test_windings_are_whole_turns_of_hinges(case):
     for q in case.joints(6, seed=13):
         _, loops = _loops(case, q)
         assert_allclose(loops.winding, TURN * np.round(loops.winding / TURN), atol=1e-12)
+
+
+def test_joints_barely_beyond_a_limit_are_moved_onto_it(panda_case):
+    chain = panda_case.chain
+    q = np.tile(chain.upper, (4, 1)) + np.array([[-0.1], [0.5 * BARELY], [2.0 * BARELY], [0.0]])
+    given = Settled(q, np.zeros_like(q), np.zeros((4, 2)), np.array([True, True, True, False]))
+    within = given.within(chain)
+    assert within.success.tolist() == [True, True, False, False] and chain.within(within.q).all()
+    assert_allclose(within.q, q, atol=3.0 * BARELY)
 
 
 def test_a_pose_out_of_reach_has_no_curves(panda_case):

@@ -54,7 +54,7 @@ class LimitInTheWay:
 
 def limits_in_the_way(chain: Chain, q: Array) -> tuple[LimitInTheWay, ...]:
     """The limits that joints `(dof,)` lie beyond, the farthest first."""
-    beyond = _beyond(chain, q)
+    beyond = chain.beyond(q)
     order = sorted(np.flatnonzero(beyond > NAMED), key=lambda j: (-beyond[j], j))
     found = []
     for j in map(int, order):
@@ -97,7 +97,7 @@ class WithoutLimits:
         return np.asarray(ends[np.argmin(self._violation(ends))])
 
     def _violation(self, q: Array) -> Array:
-        return _beyond(self.chain, q) @ self._cost
+        return self.chain.beyond(q) @ self._cost
 
     def _descend(self, target: Array, q: Array) -> Array:
         """Along the answers of a target, as far as the violation falls: linear programs within ever smaller steps."""
@@ -172,8 +172,3 @@ def _apart(q: Array, cost: Array) -> Array:
         if min(float(np.linalg.norm((x - y) * cost)) for y in kept) > APART:
             kept.append(x)
     return np.array(kept)
-
-
-def _beyond(chain: Chain, q: Array) -> Array:
-    """How far each joint is beyond its limits [rad, or m], `q.shape`."""
-    return np.maximum(np.maximum(chain.lower - q, q - chain.upper), 0.0)

@@ -57,6 +57,11 @@ class Settled(NamedTuple):
     """Position and orientation error `(m, 2)` [m, rad]."""
     success: Mask
 
+    def within(self, chain: Chain) -> Settled:
+        """These with those that are beyond a limit by no more than `BARELY` moved onto it; farther ones are none."""
+        inside = ((self.q >= chain.lower - BARELY) & (self.q <= chain.upper + BARELY)).all(1)
+        return self._replace(q=np.clip(self.q, chain.lower, chain.upper), success=self.success & inside)
+
 
 class Ways(NamedTuple):
     """Curves that were followed: what `follow_loops.follow_rows` writes."""
@@ -151,13 +156,12 @@ class CurveFollower:
 
         Success means that they meet the target within the limits.
         """
-        lower, upper = self.chain.lower, self.chain.upper
         settled = self.settle(target, q, tangent, tolerance=tolerance)
-        beyond = np.maximum(lower - settled.q, settled.q - upper)
+        beyond = self.chain.beyond(settled.q)
         out = np.flatnonzero(settled.success & (beyond > BARELY).any(1))
         if len(out):
             joint, x = np.argmax(beyond[out], axis=1), settled.q[out]
-            limit = np.clip(x, lower, upper)[np.arange(len(out)), joint]
+            limit = np.clip(x, self.chain.lower, self.chain.upper)[np.arange(len(out)), joint]
             own = target if len(target) == 1 else target[out]
             offset = limit - x[np.arange(len(out)), joint]
             moved = self.settle(own, x, np.eye(x.shape[1])[joint], offset, tolerance)
@@ -166,8 +170,7 @@ class CurveFollower:
             settled.q[out], settled.tangent[out] = moved.q, same_way[:, None] * moved.tangent
             settled.errors[out] = moved.errors
             settled.success[out] = moved.success & (np.abs(moved.q - x) < NEAR).all(1)
-        inside = ((settled.q >= lower - BARELY) & (settled.q <= upper + BARELY)).all(1)
-        return settled._replace(q=np.clip(settled.q, lower, upper), success=settled.success & inside)
+        return settled.within(self.chain)
 
     def loops(self, target: Array, miss: float) -> Loops:
         """The closed curves of one target `(1, 12)`, until the chance that one is missing is at most `miss`."""
@@ -286,7 +289,7 @@ class _Found:
             return
         chain = self._follower.chain
         turns = np.where(chain.hinges, TURN * np.round((q - chain.middle) / TURN), 0.0)
-        self._n_lost += int(((q - turns >= chain.lower) & (q - turns <= chain.upper)).all(1).sum())
+        self._n_lost += int(chain.within(q - turns).sum())
 
     def loops(self, n_starts: int) -> Loops:
         """What was found."""

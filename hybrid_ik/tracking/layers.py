@@ -72,9 +72,8 @@ class CurveLayers:
         again = np.flatnonzero(~alive[piece])
         if not len(again):
             return Points(settled.q[good], settled.tangent[good], piece[good])
-        found = self._follower.settle(target, rows[again])
-        inside = found.success & ((found.q >= self._limits[0]) & (found.q <= self._limits[1])).all(1)
-        q, again = np.concatenate([settled.q[good], found.q[inside]]), again[inside]
+        found = self._follower.settle(target, rows[again]).within(self._finder.chain)
+        q, again = np.concatenate([settled.q[good], found.q[found.success]]), again[found.success]
         others = points.piece[-1] + 1 + piece[again]
         return Points(q, np.concatenate([settled.tangent[good], tangent[again]]), np.concatenate([piece[good], others]))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.pose import Pose
 from hybrid_ik.solution_sets.finder import SetFinder
-from hybrid_ik.solution_sets.following import Settled
+from hybrid_ik.solution_sets.following import BARELY, Settled
 from hybrid_ik.solution_sets.solution_set import Limit
 from hybrid_ik.tracking.layers import CurveLayers, Points
 from hybrid_ik.tracking.path import Jump, TrackedPath
@@ -27,7 +27,6 @@ STRIDE = 0.8
 # that could be followed, one was found to break with distances of 0.2 and the largest step 0.3, none with 0.1.
 COARSE, FINE = (0.5, 0.02, 0.15), (0.25, 0.01, 0.08)
 SLACK = 0.5  # of these distances, by which steps may be too long before they are smoothed
-BARELY = 1e-9  # rad, or m
 NO_ANSWER = "the pose has no answer"
 NONE = -1  # the parent of what begins a part of the path
 
@@ -92,8 +91,7 @@ class Tracker:
         if jump.reason != NO_ANSWER or not len(beside):
             return jump.reason != NO_ANSWER
         settled = self._follower.settle(self._follower.targets(poses[i : i + 1]), beside)
-        inside = ((settled.q >= self._chain.lower) & (settled.q <= self._chain.upper)).all(1)
-        return bool((settled.success & inside).any())
+        return bool(settled.within(self._chain).success.any())
 
     def _attempt(
         self, poses: Pose, start: Array | None, spacing: tuple[float, float, float], waypoints: list[int], slack: float
@@ -197,7 +195,7 @@ class Tracker:
         if not carried.success.any():
             return Jump(i, "no answer lies near those of the waypoint before")
         q, before = carried.q[carried.success], last.points.q[carried.success]
-        beyond = np.maximum(np.maximum(chain.lower - q, q - chain.upper), 0.0)
+        beyond = chain.beyond(q)
         nearest = int(np.argmin(beyond.max(1)))
         joint = int(np.argmax(beyond[nearest]))
         name = chain.joint_names[joint]
@@ -234,10 +232,7 @@ class Tracker:
     def _onto(self, targets: Array, q: Array, tangent: Array) -> Settled:
         if self._finder.dimension == 1:
             return self._follower.settle_within(targets, q, tangent, self._finder.tolerance)
-        settled = self._follower.settle(targets, q, tolerance=self._finder.tolerance)
-        within = np.clip(settled.q, self._chain.lower, self._chain.upper)
-        inside = (np.abs(settled.q - within) <= BARELY).all(1)
-        return settled._replace(q=within, success=settled.success & inside)
+        return self._follower.settle(targets, q, tolerance=self._finder.tolerance).within(self._chain)
 
     def _path(self, targets: Array, q: Array, tangent: Array, jumps: list[Jump], start: Array | None) -> TrackedPath:
         """The path, smoothed between its breaks."""
@@ -269,8 +264,7 @@ class Tracker:
             targets[known], q[known], np.ones_like(q[known]), tolerance=self._finder.tolerance, most_steps=0
         )
         success, errors = np.zeros(len(q), bool), np.full((len(q), 2), np.nan)
-        inside = ((q[known] >= self._chain.lower) & (q[known] <= self._chain.upper)).all(1)
-        success[known], errors[known] = settled.success & inside, settled.errors
+        success[known], errors[known] = settled.success & self._chain.within(q[known]), settled.errors
         steps = np.diff(q, axis=0)
         steps[[jump.waypoint - 1 for jump in jumps if jump.waypoint > 0]] = 0.0
         cost = float(np.nansum(steps**2) + np.nansum(self._from_middle(q)))
