@@ -16,9 +16,7 @@ from hybrid_ik.kernels.pools import doubles, integers
 # units of the inverse root of the inverse trace; the length at which a curve is given up; 1 where rows come in pairs.
 FIRST, LONGEST, SHORTEST, STRAIGHT, CLEARANCE, TOO_LONG, PAIRED = 2, 3, 4, 5, 6, 7, 8
 
-# Columns of `info`: how many points, what became of the curve, and the number of the joint that met its limit, twice,
-# and one more where that is the upper one.
-N_POINTS, VERDICT, LIMIT = 0, 1, 2
+N_POINTS, VERDICT = 0, 1  # columns of `info`: how many points, and what became of the curve
 NOWHERE = -1
 
 CORRECTIONS = 3  # of one step; where more are needed, half a step is tried
@@ -55,7 +53,7 @@ class Progress(NamedTuple):
     travelled: Any
     clear: Any
     ending: Any
-    """The limit that is aimed at, as in `info`, or `NOWHERE`."""
+    """The limit that is aimed at, twice the number of its joint, and one more for the upper one; or `NOWHERE`."""
     leaping: Any
     """1 while a step is meant to go over a place where curves cross."""
 
@@ -72,7 +70,7 @@ def follow_rows(step, starts, targets, tool, options, border, period, limits, po
     A curve that passes the start of another row is followed once: the other one is given up as the `SAME`. Where rows
     come in pairs, of one start and two ways, that holds for pairs.
 
-    Written: points and unit tangents (m, most, dof), of which `info` (m, 3) says how many count, and what became of
+    Written: points and unit tangents (m, most, dof), of which `info` (m, 2) says how many count, and what became of
     the curve; `winding` (m, dof), by how much joints that go round are farther on when a curve has closed.
     """
     dof = starts.shape[1]
@@ -149,7 +147,6 @@ def end(lanes, lane, progress, curves, norm, within):
             curves.tangents[row, n, i] = sign * read(lanes, 3 * dof + CORRECTION + i, lane) / norm
         curves.points[row, n, joint] = curves.limits[upper, joint]
         curves.info[row, N_POINTS] = n + 1
-    curves.info[row, LIMIT] = progress.ending[lane]
     finish(lanes, lane, curves, ENDED)
 
 

@@ -199,7 +199,7 @@ class CurveFollower:
         """See `follow_loops.follow_rows`."""
         m, dof = starts.shape
         points, tangents = np.empty((2, m, room, dof))
-        winding, info = np.zeros((m, dof)), np.empty((m, 3), np.int32)
+        winding, info = np.zeros((m, dof)), np.empty((m, 2), np.int32)
         rows = np.ascontiguousarray(starts), target, self._tool, steps, border, self._period, limits
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
         if room < EVEN_MORE_POINTS and (info[:, 1] == LONG).any():
