@@ -95,7 +95,7 @@ class CurveFollower:
         scale = 0.5 * chain.reach or 1.0  # makes lengths of turns, so that neither outweighs the other
         self._mount_tool = chain.mount_and_tool
         self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
-        self._period = np.where(chain.hinges, [[2 * np.pi], [0.5 / np.pi]], 0.0)
+        self._period, self._endless_period = _period(chain.hinges), _period(chain.periods > 0)
         self._scale, self._orientation = scale, orientation
         self._steps = self.step_options(FIRST, LONGEST)
         self._any_way = np.tile(1.0 / np.arange(1.0, chain.dof + 1.0), (FOLLOWED_AT_ONCE, 1))
@@ -206,13 +206,11 @@ class CurveFollower:
             return self.follow(target, starts, border, limits, steps, EVEN_MORE_POINTS)
         return Ways(points, tangents, winding, info)
 
-    def cheapest_ways(
-        self, q: Array, before: Array, cost: Array, period: Array, most: float
-    ) -> tuple[NDArray[np.int32], Array]:
-        """See `follow_loops.cheapest_ways`."""
+    def cheapest_ways(self, q: Array, before: Array, cost: Array, most: float) -> tuple[NDArray[np.int32], Array]:
+        """See `follow_loops.cheapest_ways`; only joints without limits may go the shorter way round."""
         parent, least = np.empty(len(q), np.int32), np.empty(len(q))
         rows = np.ascontiguousarray(q), np.ascontiguousarray(before), np.ascontiguousarray(cost)
-        self._kernel.cheapest_ways(*rows, period, most, parent, least)
+        self._kernel.cheapest_ways(*rows, self._endless_period, most, parent, least)
         return parent, least
 
     def join_closed(self, ways: Ways, begin: int, *ends: Array) -> None:
@@ -224,6 +222,11 @@ class CurveFollower:
         out = np.empty(len(q), np.int32)
         self._kernel.find_on_curves(np.ascontiguousarray(q), segments.q0, segments.q1, self._period, out)
         return out
+
+
+def _period(around: Mask) -> Array:
+    """`(2, dof)`, as the kernels take it: a turn and its inverse for joints that go round, zeros for others."""
+    return np.where(around, [[TURN], [1.0 / TURN]], 0.0)
 
 
 class _Found:

@@ -66,7 +66,6 @@ class Tracker:
     def __init__(self, finder: SetFinder, max_step: float, limit_weight: float) -> None:
         self._finder, self.max_step, self.limit_weight = finder, max_step, limit_weight
         self._chain, self._follower = finder.chain, finder.follower
-        self._period = np.where(self._chain.periods > 0, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
         self._layers = self._layers_of(COARSE)
         half = 0.5 * (self._chain.upper - self._chain.lower)
         self._middle = np.where(np.isfinite(half), self._chain.middle, 0.0)
@@ -177,7 +176,7 @@ class Tracker:
 
     def _cheapest(self, last: Layer, points: Points, most: float, n_steps: int = 1) -> Layer | None:
         """The points that a way leads to, if there are any; a way of several steps costs as much as even ones."""
-        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, n_steps * last.cost, self._period, most)
+        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, n_steps * last.cost, most)
         kept = np.flatnonzero(parent >= 0)
         if not len(kept):
             return None
