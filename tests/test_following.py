@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 from conftest import MODELS
-from models import FOUR_JOINTS, roll_arm
+from models import ARMS, FOUR_JOINTS, roll_arm
 from numpy.testing import assert_allclose
 
 from hybrid_ik import Pose, Robot, pose_error
@@ -14,6 +14,7 @@ from hybrid_ik.kinematics import curve_step
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.scalar_math import NumpyMath
 from hybrid_ik.solution_sets.following import BARELY, CLOSE, LONGEST, CurveFollower, Settled
+from hybrid_ik.solution_sets.hermite import Segments
 from hybrid_ik.solution_sets.loops import missing_chance
 
 TURN = 2.0 * np.pi
@@ -212,6 +213,35 @@ def test_windings_are_whole_turns_of_hinges(case):
     for q in case.joints(6, seed=13):
         _, loops = _loops(case, q)
         assert_allclose(loops.winding, TURN * np.round(loops.winding / TURN), atol=1e-12)
+
+
+@pytest.mark.parametrize("n_before", [1, 63, 64, 65, 200])
+def test_the_cheapest_ways_are_the_cheapest_of_all(n_before):
+    """With a joint that goes round without end; against all ways at once in numpy."""
+    arm = Case(mujoco.MjSpec.from_string(ARMS["unlimited joint"]), orientation=False, tip="tip")
+    rng = np.random.default_rng(n_before)
+    before, q, cost = rng.normal(0, 4, (n_before, 3)), rng.normal(0, 4, (50, 3)), rng.uniform(0, 9, n_before)
+    parent, least = arm.follower.cheapest_ways(q, before, cost, 3.0)
+    way = arm.chain.shortest_way(q[:, None] - before)
+    every = np.where((np.abs(way) <= 3.0).all(-1), (way**2).sum(-1) + cost, np.inf)
+    none = np.isinf(every).all(1)
+    assert (parent[none] == -1).all() and np.isinf(least[none]).all() and not none.all()
+    assert (parent[~none] == every.argmin(1)[~none]).all()
+    assert_allclose(least[~none], every.min(1)[~none], rtol=1e-12)
+
+
+def test_joints_are_found_on_the_first_curve_that_they_lie_on(panda_case):
+    """Wherever whole turns take them; halfway along each chord, and away from all of them."""
+    loops = panda_case.follower.loops(
+        panda_case.target(panda_case.robot.forward_kinematics(panda_case.joints(1)[0])), 1e-3
+    )
+    segments, rng = loops.segments, np.random.default_rng(0)
+    middle = 0.5 * (segments.q0 + segments.q1)
+    turned = middle + TURN * rng.integers(-1, 2, middle.shape)
+    assert (panda_case.follower.find(turned, segments) == np.arange(len(middle))).all()
+    assert (panda_case.follower.find(middle + 0.3, segments) == -1).all()
+    twice = Segments(*(np.concatenate([x, x]) for x in segments.ends))
+    assert (panda_case.follower.find(turned, twice) == np.arange(len(middle))).all()
 
 
 def test_joints_barely_beyond_a_limit_are_moved_onto_it(panda_case):

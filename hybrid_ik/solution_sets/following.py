@@ -209,7 +209,7 @@ class CurveFollower:
     def cheapest_ways(self, q: Array, before: Array, cost: Array, most: float) -> tuple[NDArray[np.int32], Array]:
         """See `follow_loops.cheapest_ways`; only joints without limits may go the shorter way round."""
         parent, least = np.empty(len(q), np.int32), np.empty(len(q))
-        rows = np.ascontiguousarray(q), np.ascontiguousarray(before), np.ascontiguousarray(cost)
+        rows = np.ascontiguousarray(q), np.ascontiguousarray(before.T), np.ascontiguousarray(cost)
         self._kernel.cheapest_ways(*rows, self._endless_period, most, parent, least)
         return parent, least
 
