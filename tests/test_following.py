@@ -14,7 +14,6 @@ from hybrid_ik.kinematics import curve_step
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.scalar_math import NumpyMath
 from hybrid_ik.solution_sets.following import BARELY, CLOSE, LONGEST, CurveFollower, Settled
-from hybrid_ik.solution_sets.hermite import Segments
 from hybrid_ik.solution_sets.loops import missing_chance
 
 TURN = 2.0 * np.pi
@@ -238,10 +237,10 @@ def test_joints_are_found_on_the_first_curve_that_they_lie_on(panda_case):
     segments, rng = loops.segments, np.random.default_rng(0)
     middle = 0.5 * (segments.q0 + segments.q1)
     turned = middle + TURN * rng.integers(-1, 2, middle.shape)
-    assert (panda_case.follower.find(turned, segments) == np.arange(len(middle))).all()
-    assert (panda_case.follower.find(middle + 0.3, segments) == -1).all()
-    twice = Segments(*(np.concatenate([x, x]) for x in segments.ends))
-    assert (panda_case.follower.find(turned, twice) == np.arange(len(middle))).all()
+    assert (panda_case.follower.find(turned, segments.q0, segments.q1) == np.arange(len(middle))).all()
+    assert (panda_case.follower.find(middle + 0.3, segments.q0, segments.q1) == -1).all()
+    twice = np.tile(segments.q0, (2, 1)), np.tile(segments.q1, (2, 1))
+    assert (panda_case.follower.find(turned, *twice) == np.arange(len(middle))).all()
 
 
 def test_joints_barely_beyond_a_limit_are_moved_onto_it(panda_case):

@@ -157,20 +157,21 @@ class CurveFollower:
         Success means that they meet the target within the limits.
         """
         settled = self.settle(target, q, tangent, tolerance=tolerance)
-        beyond = self.chain.beyond(settled.q)
-        out = np.flatnonzero(settled.success & (beyond > BARELY).any(1))
+        within = settled.within(self.chain)
+        out = np.flatnonzero(settled.success & ~within.success)
         if len(out):
-            joint, x = np.argmax(beyond[out], axis=1), settled.q[out]
-            limit = np.clip(x, self.chain.lower, self.chain.upper)[np.arange(len(out)), joint]
+            x, clipped, every = settled.q[out], within.q[out], np.arange(len(out))
+            joint = np.argmax(np.abs(x - clipped), axis=1)
+            limit = clipped[every, joint]
             own = target if len(target) == 1 else target[out]
-            offset = limit - x[np.arange(len(out)), joint]
-            moved = self.settle(own, x, np.eye(x.shape[1])[joint], offset, tolerance)
-            moved.q[np.arange(len(out)), joint] = limit
+            moved = self.settle(own, x, np.eye(x.shape[1])[joint], limit - x[every, joint], tolerance)
+            moved.q[every, joint] = limit
+            near = (np.abs(moved.q - x) < NEAR).all(1)
             same_way = np.where(np.einsum("ij,ij->i", moved.tangent, tangent[out]) < 0.0, -1.0, 1.0)
-            settled.q[out], settled.tangent[out] = moved.q, same_way[:, None] * moved.tangent
-            settled.errors[out] = moved.errors
-            settled.success[out] = moved.success & (np.abs(moved.q - x) < NEAR).all(1)
-        return settled.within(self.chain)
+            moved = moved.within(self.chain)
+            within.q[out], within.tangent[out] = moved.q, same_way[:, None] * moved.tangent
+            within.errors[out], within.success[out] = moved.errors, moved.success & near
+        return within
 
     def loops(self, target: Array, miss: float) -> Loops:
         """The closed curves of one target `(1, 12)`, until the chance that one is missing is at most `miss`."""
@@ -217,10 +218,10 @@ class CurveFollower:
         """See `follow_loops.join_closed`."""
         self._kernel.join_closed(ways.points, ways.tangents, ways.winding, ways.info, begin, *ends)
 
-    def find(self, q: Array, segments: Segments) -> NDArray[np.int32]:
-        """The segment that each of the joints `(m, dof)` lies on, or -1."""
+    def find(self, q: Array, q0: Array, q1: Array) -> NDArray[np.int32]:
+        """The chord from q0 to q1, `(n, dof)`, that each of the joints `(m, dof)` lies on, or -1."""
         out = np.empty(len(q), np.int32)
-        self._kernel.find_on_curves(np.ascontiguousarray(q), segments.q0, segments.q1, self._period, out)
+        self._kernel.find_on_curves(np.ascontiguousarray(q), q0, q1, self._period, out)
         return out
 
 
@@ -254,7 +255,7 @@ class _Found:
         self._owner = np.concatenate([self._owner, np.repeat(np.arange(k, k + len(closed)), n)])
         self._winding = np.concatenate([self._winding, ways.winding[closed]])
         self._hits = np.concatenate([self._hits, np.zeros(len(closed), np.intp)])
-        first = self._owner[self._follower.find(ways.points[closed, 0], self._segments)]
+        first = self._owner[self._find(ways.points[closed, 0])]
         self._drop(np.flatnonzero(first < np.arange(k, k + len(closed))) + k)
 
     def _drop(self, curves: Indices) -> None:
@@ -274,7 +275,7 @@ class _Found:
             return np.empty((0, self._segments.q0.shape[1]))
         q = self._segments.q0[np.searchsorted(self._owner, np.arange(n, k))]
         twins = self._follower.twins.of(q)
-        segment = self._follower.find(twins.reshape(-1, q.shape[1]), self._segments).reshape(twins.shape[:2])
+        segment = self._find(twins.reshape(-1, q.shape[1])).reshape(twins.shape[:2])
         self._kin += [set(self._owner[own[own >= 0]].tolist()) for own in segment]
         return twins[segment < 0][:FOLLOWED_AT_ONCE]
 
@@ -282,9 +283,12 @@ class _Found:
         """Counts how many of the joints `(m, dof)` lie on each curve, and gives those that lie on none."""
         if not len(self._owner) or not len(q):
             return q
-        segment = self._follower.find(q, self._segments)
+        segment = self._find(q)
         self._hits += np.bincount(self._owner[segment[segment >= 0]], minlength=len(self._hits))
         return q[segment < 0]
+
+    def _find(self, q: Array) -> NDArray[np.int32]:
+        return self._follower.find(q, self._segments.q0, self._segments.q1)
 
     def lose(self, q: Array) -> None:
         """Counts those of the joints `(m, dof)` that are within the limits, as lying on no curve."""
