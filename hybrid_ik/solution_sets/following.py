@@ -92,11 +92,11 @@ class CurveFollower:
 
     def __init__(self, chain: Chain, orientation: bool = True) -> None:
         self.chain, self._kernel = chain, load_curve_kernel(chain)
-        scale = 0.5 * chain.reach or 1.0  # makes lengths of turns, so that neither outweighs the other
+        self.scale = 0.5 * chain.reach or 1.0  # m: makes lengths of turns, so that neither outweighs the other
         self._mount_tool = chain.mount_and_tool
-        self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
+        self._tool = np.array([*chain.T_last_tip[:3, 3], self.scale if orientation else 0.0])
         self._period, self._endless_period = _period(chain.hinges), _period(chain.periods > 0)
-        self._scale, self._orientation = scale, orientation
+        self._orientation = orientation
         self._steps = self.step_options(FIRST, LONGEST)
         self._any_way = np.tile(1.0 / np.arange(1.0, chain.dof + 1.0), (FOLLOWED_AT_ONCE, 1))
         self._nowhere = np.tile([[-np.inf], [np.inf]], chain.dof)
@@ -109,7 +109,7 @@ class CurveFollower:
 
     def step_options(self, first: float, longest: float, paired: bool = False) -> Array:
         """Options of `follow`, for steps of these lengths [rad, or m]."""
-        steps = first, longest, SHORTEST, STRAIGHT, CLEARANCE / self._scale, TOO_LONG, float(paired)
+        steps = first, longest, SHORTEST, STRAIGHT, CLEARANCE / self.scale, TOO_LONG, float(paired)
         return np.array([CLOSE**2, CLOSE**2 if self._orientation else np.inf, *steps])
 
     def targets(self, pose: Pose) -> Array:

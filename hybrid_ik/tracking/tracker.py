@@ -117,7 +117,7 @@ class Tracker:
     def _knots(self, poses: Pose) -> list[int]:
         """Waypoints that are looked at first: the first and last, and so many between that the tip moves little."""
         turn = 2.0 * np.arccos(np.minimum(1.0, np.abs((poses.quaternion[1:] * poses.quaternion[:-1]).sum(1))))
-        way = np.linalg.norm(np.diff(poses.position, axis=0), axis=1) / (0.5 * self._chain.reach) + turn
+        way = np.linalg.norm(np.diff(poses.position, axis=0), axis=1) / self._follower.scale + turn
         number = np.floor(np.concatenate([[0.0], np.cumsum(way)]) / STRIDE)
         return sorted({*np.flatnonzero(np.diff(number, prepend=-1.0) > 0).tolist(), len(poses) - 1})
 
