@@ -138,7 +138,7 @@ def refined_starts(robot: Robot, n: int, refiner: Refiner) -> Source:
 
 def turned(robot: Robot, q: Array) -> Array:
     """Answers `(n, dof)` at every whole turn of each hinge that is within the limits."""
-    for j in np.flatnonzero(np.array(robot.chain.kinds) == "hinge"):
+    for j in np.flatnonzero(robot.chain.hinges):
         least = np.mod(q[:, j] - robot.lower[j] + BARELY, TURN) + robot.lower[j] - BARELY
         parts = []
         while (inside := least <= robot.upper[j] + BARELY).any():

@@ -86,6 +86,11 @@ class Chain:
         return len(self.kinds)
 
     @cached_property
+    def hinges(self) -> NDArray[np.bool_]:
+        """Which joints turn `(dof,)`; the others are slides."""
+        return np.array([kind == "hinge" for kind in self.kinds])
+
+    @cached_property
     def sample_lower(self) -> Array:
         """Lower end of the range that starts are drawn from: the limit, or -pi."""
         return np.where(np.isfinite(self.lower), self.lower, -np.pi)
@@ -104,13 +109,12 @@ class Chain:
     def reach(self) -> float:
         """A bound [m] on how far the last joint frame can be from the first: link lengths, and strokes of slides."""
         stroke = np.maximum(np.abs(self.sample_lower), np.abs(self.sample_upper))
-        slides = sum(s for kind, s in zip(self.kinds, stroke, strict=True) if kind == "slide")
-        return float(np.linalg.norm(self.T_link[:, :3, 3], axis=-1).sum() + slides)
+        return float(np.linalg.norm(self.T_link[:, :3, 3], axis=-1).sum() + stroke[~self.hinges].sum())
 
     @cached_property
     def span(self) -> float:
         """A bound [m] on how far the tip can be from the first joint; infinite where a slide has no limits."""
-        endless = np.isinf(self.upper - self.lower) & (np.array(self.kinds) == "slide")
+        endless = np.isinf(self.upper - self.lower) & ~self.hinges
         return float("inf") if endless.any() else self.reach + float(np.linalg.norm(self.T_last_tip[:3, 3]))
 
     def first_last(self, T_base_tip: Pose) -> tuple[Array, Array]:
@@ -131,12 +135,20 @@ class Chain:
     @cached_property
     def periods(self) -> Array:
         """(dof,): 2 pi for hinges that go round without end, 0 for all other joints."""
-        endless = np.isinf(self.lower) & np.isinf(self.upper) & (np.array(self.kinds) == "hinge")
+        endless = np.isinf(self.lower) & np.isinf(self.upper) & self.hinges
         return np.where(endless, 2 * np.pi, 0.0)
 
     def shortest_way(self, d: Array) -> Array:
         """Differences of joints `(*batch, dof)`, the shorter way round for hinges that go round without end."""
         return d - self.periods * np.round(d / np.where(self.periods > 0, self.periods, 1.0))
+
+    def beyond(self, q: Array) -> Array:
+        """How far joints `(*batch, dof)` are beyond their limits, each of them [rad, or m]; 0 within."""
+        return np.maximum(np.maximum(self.lower - q, q - self.upper), 0.0)
+
+    def within(self, q: Array) -> NDArray[np.bool_]:
+        """Whether joints `(*batch, dof)` are within their limits `(*batch,)`."""
+        return np.asarray(((q >= self.lower) & (q <= self.upper)).all(-1))
 
     @cached_property
     def _without_mount_and_tool(self) -> tuple[NDArray[Any], NDArray[Any]]:

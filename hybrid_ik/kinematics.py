@@ -82,7 +82,11 @@ def tip_jacobian(chain: Chain, q: NDArray[np.float64]) -> NDArray[np.float64]:
     R, p_last, axes, origins = joint_frames(chain, list(q.T), NumpyMath())
     p = [p_last[k] + dot(R[k], chain.T_last_tip[:3, 3].tolist()) for k in range(3)]
     columns = geometric_jacobian(chain, axes, origins, p)
-    return np.stack([np.stack([np.broadcast_to(x, len(q)) for x in column], -1) for column in columns], -1)
+    J = np.empty((len(q), 6, chain.dof))
+    for j, column in enumerate(columns):
+        for i, x in enumerate(column):
+            J[:, i, j] = x
+    return J
 
 
 class Residual(NamedTuple):

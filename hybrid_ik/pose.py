@@ -192,6 +192,11 @@ def pose_error(target: Pose, actual: Pose) -> Array:
     return np.concatenate([target.position - actual.position, rotation_vector(turn)], -1)
 
 
+def n_rows(orientation: bool) -> int:
+    """Numbers that a pose fixes, the rows of `pose_error` that count: 6, or 3 without the orientation."""
+    return 6 if orientation else 3
+
+
 def quaternion_from_matrix(R: Array) -> Array:
     """Unit quaternions wxyz `(*batch, 4)` of rotation matrices `(*batch, 3, 3)`.
 

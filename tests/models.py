@@ -29,6 +29,12 @@ GANTRY = arm(
     HINGES[2],
 )
 
+PLANAR = mjcf(
+    "<body><joint name='a' axis='0 0 1' range='-3 3'/><geom size='.1'/><body pos='.3 0 0'>"
+    "<joint name='b' axis='0 0 1' range='-2 2'/><geom size='.1'/><body pos='.2 0 0'>"
+    "<joint name='c' axis='0 0 1' range='-2 2'/><geom size='.1'/><site name='tip' pos='.1 0 0'/></body></body></body>"
+)
+
 
 def roll_arm(limits: str) -> str:
     """A turret of three joints that can be solved by hand, and a fourth one, with these limits, about the tip itself.

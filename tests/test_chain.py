@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -104,6 +106,21 @@ def test_plain_data_goes_through_json_unchanged(panda):
     back = Chain.from_dict(json.loads(json.dumps(chain.to_dict())))
     assert back.fingerprint == chain.fingerprint and back.joint_names == chain.joint_names
     assert (back.T_base_first == chain.T_base_first).all() and (back.T_last_tip == chain.T_last_tip).all()
+
+
+def test_what_a_chain_has_worked_out_is_no_part_of_it():
+    chain, fresh = (_random_chain(np.random.default_rng(7)) for _ in range(2))
+    assert chain.hinges.tolist() == [True, False, True, True] and chain.periods.tolist() == [0.0] * 4
+    assert chain.to_dict() == fresh.to_dict() and chain.fingerprint == fresh.fingerprint
+    back = pickle.loads(pickle.dumps(chain))
+    assert back.to_dict() == fresh.to_dict() and (back.hinges == chain.hinges).all()
+
+
+def test_how_far_joints_are_beyond_their_limits():
+    chain = dataclasses.replace(_random_chain(np.random.default_rng(8)), upper=np.array([1.0, 1.0, 1.0, np.inf]))
+    q = np.array([[1.0, -1.0, 0.5, 99.0], [1.5, 0.0, -3.0, 0.0], [0.0, np.nan, 0.0, 0.0]])
+    assert_allclose(chain.beyond(q[:2]), [[0.0, 0.0, 0.0, 0.0], [0.5, 0.0, 2.0, 0.0]])
+    assert chain.within(q).tolist() == [True, False, False] and chain.within(q[0])
 
 
 @pytest.mark.parametrize("data", [{}, {"kinds": 3}, {"kinds": ["hinge"], "T_base_first": [1]}])

@@ -6,14 +6,14 @@ import mujoco
 import numpy as np
 import pytest
 from conftest import MODELS
-from models import FOUR_JOINTS, roll_arm
+from models import ARMS, FOUR_JOINTS, roll_arm
 from numpy.testing import assert_allclose
 
 from hybrid_ik import Pose, Robot, pose_error
 from hybrid_ik.kinematics import curve_step
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.scalar_math import NumpyMath
-from hybrid_ik.solution_sets.following import CLOSE, LONGEST, CurveFollower
+from hybrid_ik.solution_sets.following import BARELY, CLOSE, LONGEST, CurveFollower, Settled
 from hybrid_ik.solution_sets.loops import missing_chance
 
 TURN = 2.0 * np.pi
@@ -214,6 +214,44 @@ def test_windings_are_whole_turns_of_hinges(case):
         assert_allclose(loops.winding, TURN * np.round(loops.winding / TURN), atol=1e-12)
 
 
+@pytest.mark.parametrize("n_before", [1, 63, 64, 65, 200])
+def test_the_cheapest_ways_are_the_cheapest_of_all(n_before):
+    """With a joint that goes round without end; against all ways at once in numpy."""
+    arm = Case(mujoco.MjSpec.from_string(ARMS["unlimited joint"]), orientation=False, tip="tip")
+    rng = np.random.default_rng(n_before)
+    before, q, cost = rng.normal(0, 4, (n_before, 3)), rng.normal(0, 4, (50, 3)), rng.uniform(0, 9, n_before)
+    parent, least = arm.follower.cheapest_ways(q, before, cost, 3.0)
+    way = arm.chain.shortest_way(q[:, None] - before)
+    every = np.where((np.abs(way) <= 3.0).all(-1), (way**2).sum(-1) + cost, np.inf)
+    none = np.isinf(every).all(1)
+    assert (parent[none] == -1).all() and np.isinf(least[none]).all() and not none.all()
+    assert (parent[~none] == every.argmin(1)[~none]).all()
+    assert_allclose(least[~none], every.min(1)[~none], rtol=1e-12)
+
+
+def test_joints_are_found_on_the_first_curve_that_they_lie_on(panda_case):
+    """Wherever whole turns take them; halfway along each chord, and away from all of them."""
+    loops = panda_case.follower.loops(
+        panda_case.target(panda_case.robot.forward_kinematics(panda_case.joints(1)[0])), 1e-3
+    )
+    segments, rng = loops.segments, np.random.default_rng(0)
+    middle = 0.5 * (segments.q0 + segments.q1)
+    turned = middle + TURN * rng.integers(-1, 2, middle.shape)
+    assert (panda_case.follower.find(turned, segments.q0, segments.q1) == np.arange(len(middle))).all()
+    assert (panda_case.follower.find(middle + 0.3, segments.q0, segments.q1) == -1).all()
+    twice = np.tile(segments.q0, (2, 1)), np.tile(segments.q1, (2, 1))
+    assert (panda_case.follower.find(turned, *twice) == np.arange(len(middle))).all()
+
+
+def test_joints_barely_beyond_a_limit_are_moved_onto_it(panda_case):
+    chain = panda_case.chain
+    q = np.tile(chain.upper, (4, 1)) + np.array([[-0.1], [0.5 * BARELY], [2.0 * BARELY], [0.0]])
+    given = Settled(q, np.zeros_like(q), np.zeros((4, 2)), np.array([True, True, True, False]))
+    within = given.within(chain)
+    assert within.success.tolist() == [True, True, False, False] and chain.within(within.q).all()
+    assert_allclose(within.q, q, atol=3.0 * BARELY)
+
+
 def test_a_pose_out_of_reach_has_no_curves(panda_case):
     loops = panda_case.follower.loops(panda_case.target(Pose([3.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])), 1e-3)
     assert len(loops.hits) == 0 and len(loops.winding) == 0 and loops.first.tolist() == [0]
@@ -236,12 +274,6 @@ def test_a_pose_out_of_reach_has_no_curves(panda_case):
 )
 def test_the_chance_that_something_is_missing_of_known_counts(hits, chance):
     assert_allclose(missing_chance(np.array(hits, int)), chance, rtol=1e-12)
-
-
-def test_starts_that_led_elsewhere_are_starts_that_missed():
-    assert_allclose(missing_chance(np.array([2]), 32), (1 - 2 / 32) ** 32, rtol=1e-12)
-    assert_allclose(missing_chance(np.array([1, 9]), 100), 0.99**100, rtol=1e-12)
-    assert missing_chance(np.array([], int), 32) == 1.0
 
 
 def test_what_is_as_rare_as_the_rest_is_not_missing_where_the_chance_is_small():

@@ -121,6 +121,15 @@ def test_bounds_hold_the_whole_curve_and_are_not_far_off():
     assert (high - low <= 3.0 * np.ptp(q, axis=1) + 0.5 * segments.length[:, None]).all()
 
 
+def test_the_coefficients_are_those_of_the_points_and_of_the_slopes_at_both_ends():
+    segments = _random_segments(50)
+    c, length = segments.coefficients, segments.length[:, None]
+    for u in (0.0, 0.3, 1.0):
+        assert_allclose(_value(c, u), _all_at(segments, np.array([u]))[0][:, 0], rtol=1e-14)
+    assert_allclose(c[1], length * segments.t0, rtol=1e-14)
+    assert_allclose(c[1] + 2.0 * c[2] + 3.0 * c[3], length * segments.t1, atol=1e-13)
+
+
 def test_no_segments_have_no_lengths():
     none = np.empty((0, 3))
     segments = Segments(none, none, none, none)

@@ -25,7 +25,7 @@ def batch(arm, n, seed=0):
 def moved(arm, q, near):
     """How far each joint has moved, the short way round where there is no limit."""
     d = np.abs(q - near)
-    around = np.isinf(arm.robot.upper) & (np.array(arm.robot.chain.kinds) == "hinge")
+    around = np.isinf(arm.robot.upper) & arm.robot.chain.hinges
     return np.where(around, np.minimum(d % TURN, TURN - d % TURN), d)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 import pytest
+from models import mjcf
 from numpy.testing import assert_allclose, assert_array_equal
 from path_cases import MAX_STEP, along_path, breaks, check_continuous, check_rows, cost_of, greedy, joint_path, solver
 from set_cases import errors, least_singular_value
 
-from hybrid_ik import HybridSolver, Pose
+from hybrid_ik import HybridSolver, Pose, Robot
 from hybrid_ik.errors import InvalidInputError
 
 ONE_SPARE = ("panda", "iiwa14", "four joints", "endless roll")
@@ -114,6 +116,16 @@ def test_a_joint_without_limits_goes_round_as_often_as_the_path_does():
     path = arm.track(poses, start=q[0])
     check_continuous(arm, poses, path, q[0])
     assert_allclose(path.q, q, atol=1e-5)
+
+
+def test_a_wrist_whose_joints_lie_in_one_point_has_no_reach_and_is_tracked_all_the_same():
+    axes = ("0 0 1", "0 1 0", "1 0 0")
+    joints = "".join(f"<joint name='j{i}' axis='{axis}' range='-2 2'/>" for i, axis in enumerate(axes))
+    wrist = mjcf(f"<body>{joints}<geom size='.1'/><site name='tip' pos='.1 0 .2'/></body>")
+    arm = HybridSolver(Robot(mujoco.MjSpec.from_string(wrist), tip="tip"))
+    poses, q = along_path(arm, 0)
+    assert arm.robot.chain.reach == 0.0
+    check_continuous(arm, poses, arm.track(poses, start=q[0]), q[0])
 
 
 def test_a_pose_out_of_reach_has_no_answer_and_the_path_goes_on_after_it():

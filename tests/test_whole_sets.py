@@ -69,7 +69,7 @@ def test_a_piece_that_is_there_twice_is_seen(answers):
 
 def test_answers_are_turned_to_wherever_the_limits_allow():
     robot = type("Arm", (), {"dof": 2, "lower": np.array([-4.0, -1.0]), "upper": np.array([4.0, 1.0])})()
-    robot.chain = type("Chain", (), {"kinds": ("hinge", "hinge")})()
+    robot.chain = type("Chain", (), {"hinges": np.array([True, True])})()
     turned = whole_set_oracles.turned(robot, np.array([[3.0, 2 * np.pi], [0.0, 0.5], [0.0, 2.0]]))
     assert sorted(map(tuple, turned.round(3))) == [(-3.283, 0.0), (0.0, 0.5), (3.0, 0.0)]
     assert whole_set_measures.branches(np.array([[3.0, 0.0], [3.0 - 2 * np.pi, 0.0], [1.0, 0.0]])) == 2

@@ -177,11 +177,10 @@ def diagnose(chain: Chain, config: LMConfig, pose: Pose, found: IKResult) -> Dia
     nearest = found if found.success else _nearest(chain, config, pose, found)
     without = None
     if not nearest.success:
-        without = _without_limits(chain, config, pose, nearest)
-        if without is not None and not limits_in_the_way(chain, without):  # it is within them: starts had missed it,
-            again = LaneRefiner(chain, config).search(
-                pose, without[None]
-            )  # or tolerances are too narrow for any joints
+        without = WithoutLimits(chain, config.orientation_weight > 0).find(pose, nearest.q[None])
+        if without is not None and not limits_in_the_way(chain, without):
+            # It is within them: starts had missed it, or tolerances are too narrow for any joints.
+            again = LaneRefiner(chain, config).search(pose, without[None])
             nearest, without = again if again.success else nearest, None
     if nearest.success:
         return _summary(chain, config, pose, nearest, nearest, None)
@@ -248,11 +247,6 @@ def _nearest(chain: Chain, config: LMConfig, pose: Pose, found: IKResult) -> IKR
 def _missed(result: IKResult, config: LMConfig) -> float:
     """What the weight of the orientation makes of both errors [m]."""
     return float(np.hypot(result.position_error, config.orientation_weight * result.orientation_error))
-
-
-def _without_limits(chain: Chain, config: LMConfig, pose: Pose, nearest: IKResult) -> Array | None:
-    search = WithoutLimits(chain, config.orientation_weight > 0)
-    return search.find(pose, nearest.q[None])
 
 
 def _position_alone(chain: Chain, config: LMConfig, pose: Pose, nearest: IKResult) -> IKResult:

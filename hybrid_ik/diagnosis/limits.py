@@ -54,7 +54,7 @@ class LimitInTheWay:
 
 def limits_in_the_way(chain: Chain, q: Array) -> tuple[LimitInTheWay, ...]:
     """The limits that joints `(dof,)` lie beyond, the farthest first."""
-    beyond = _beyond(chain, q)
+    beyond = chain.beyond(q)
     order = sorted(np.flatnonzero(beyond > NAMED), key=lambda j: (-beyond[j], j))
     found = []
     for j in map(int, order):
@@ -76,9 +76,8 @@ class WithoutLimits:
     """
 
     def __init__(self, chain: Chain, orientation: bool) -> None:
-        self.chain, self._rows = chain, 6 if orientation else 3
-        self._follower = CurveFollower(chain, orientation)
-        self._cost = np.where(np.array(chain.kinds) == "slide", 1.0 / half_reach(chain), 1.0)
+        self.chain, self._follower = chain, CurveFollower(chain, orientation)
+        self._cost = np.where(chain.hinges, 1.0, 1.0 / half_reach(chain))
 
     def find(self, pose: Pose, starts: Array) -> Array | None:
         """Joints `(dof,)` that meet a pose; None where no start leads to any.
@@ -98,7 +97,7 @@ class WithoutLimits:
         return np.asarray(ends[np.argmin(self._violation(ends))])
 
     def _violation(self, q: Array) -> Array:
-        return _beyond(self.chain, q) @ self._cost
+        return self.chain.beyond(q) @ self._cost
 
     def _descend(self, target: Array, q: Array) -> Array:
         """Along the answers of a target, as far as the violation falls: linear programs within ever smaller steps."""
@@ -146,7 +145,7 @@ class WithoutLimits:
         return z[best] * n, float(values[best])
 
     def _null_space(self, q: Array) -> Array:
-        J = tip_jacobian(self.chain, q[None])[0, : self._rows]
+        J = tip_jacobian(self.chain, q[None])[0, : self._follower.n_rows]
         _, sigma, Vt = np.linalg.svd(J / self._cost)
         rank = int((sigma > RANK * max(float(sigma.max()), RANK)).sum())
         return Vt[rank:].T / self._cost[:, None]
@@ -155,13 +154,13 @@ class WithoutLimits:
 def whole_turns_away(chain: Chain, q: Array) -> Array:
     """Joints `(m, dof)`, each hinge turned by whole turns to where it is within its limits, or least beyond them."""
     lower, upper = np.broadcast_to(chain.lower, q.shape), np.broadcast_to(chain.upper, q.shape)
-    both, hinge = np.isfinite(upper - lower), np.array(chain.kinds) == "hinge"
+    both = np.isfinite(upper - lower)
     with np.errstate(invalid="ignore"):
         middle = np.where(both, 0.5 * (lower + upper), np.clip(0.0, lower, upper))
     turned = q + TURN * np.round((middle - q) / TURN)
     turned += TURN * (np.ceil(np.where(both, 0.0, np.maximum(lower - turned, 0.0)) / TURN))
     turned -= TURN * (np.ceil(np.where(both, 0.0, np.maximum(turned - upper, 0.0)) / TURN))
-    return np.where(hinge, turned, q)
+    return np.where(chain.hinges, turned, q)
 
 
 def _apart(q: Array, cost: Array) -> Array:
@@ -173,8 +172,3 @@ def _apart(q: Array, cost: Array) -> Array:
         if min(float(np.linalg.norm((x - y) * cost)) for y in kept) > APART:
             kept.append(x)
     return np.array(kept)
-
-
-def _beyond(chain: Chain, q: Array) -> Array:
-    """How far each joint is beyond its limits [rad, or m], `q.shape`."""
-    return np.maximum(np.maximum(chain.lower - q, q - chain.upper), 0.0)

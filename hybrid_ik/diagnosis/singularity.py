@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kinematics import tip_jacobian
+from hybrid_ik.pose import n_rows
 from hybrid_ik.samplers.uniform import UniformSampler
 
 Array = NDArray[np.float64]
@@ -72,7 +73,7 @@ def weakest_motions(chain: Chain, q: Array, orientation: bool = True) -> list[Lo
     Returns:
         The weakest motion first; the others only where they are below `NEAR_SINGULAR`.
     """
-    rows = 6 if orientation else 3
+    rows = n_rows(orientation)
     U, sigma, Vt = np.linalg.svd(_scaled(chain, q[None])[0, :rows])
     k = _freedoms(chain, rows)
     lost = int((sigma[:k] < EXACT).sum())
@@ -84,7 +85,7 @@ def weakest_motions(chain: Chain, q: Array, orientation: bool = True) -> list[Lo
 
 def smallest_singular_values(chain: Chain, q: Array, orientation: bool = True) -> Array:
     """Of the scaled Jacobians at joints `(m, dof)`, the smallest ones that count, `(m,)`; see `weakest_motions`."""
-    rows = 6 if orientation else 3
+    rows = n_rows(orientation)
     sigma = np.linalg.svd(_scaled(chain, q)[:, :rows], compute_uv=False)
     return np.asarray(sigma[:, _freedoms(chain, rows) - 1])
 
@@ -97,7 +98,7 @@ def half_reach(chain: Chain) -> float:
 def _scaled(chain: Chain, q: Array) -> Array:
     """Scaled Jacobians `(m, 6, dof)` in the first joint's frame."""
     h = half_reach(chain)
-    columns = np.where(np.array(chain.kinds) == "slide", h, 1.0)
+    columns = np.where(chain.hinges, 1.0, h)
     return tip_jacobian(chain, q) * np.repeat([1.0 / h, 1.0], 3)[:, None] * columns
 
 

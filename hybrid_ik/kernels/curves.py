@@ -25,6 +25,7 @@ LIMITS, PARTS = "f8[::1], f8[::1]", "i8[:,::1], f8[:,::1], f8[:,::1]"
 POINTS = "f8[:,::1], f8[:,::1], f8[:,::1], f8[::1]"
 SIGNATURES = {
     "measure_segments": f"{SEGMENTS}, f8[::1]",
+    "list_cubics": f"{SEGMENTS}, f8[::1], f8[:,:,::1]",
     "place_on_segments": f"{SEGMENTS}, f8[::1], i8[::1], f8[::1], f8[:,::1], f8[:,::1]",
     "cut_curves": f"{CURVES}, {LIMITS}, b1[::1], f8[::1], f8[::1], i8[:,::1], {PARTS}, i8[::1]",
     "place_points": f"{CURVES}, {LIMITS}, f8[::1], {PARTS}, {POINTS}, i8[::1], i8[::1], i8[::1]",

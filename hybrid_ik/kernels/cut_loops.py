@@ -281,21 +281,18 @@ def place_points(
                 if k == first[c + 1]:
                     k, rounds = first[c], rounds + 1.0
                 corner = rounds * whole[c] + begin[k] + length[k]
-            aim = NOWHERE
-            if not closed and (e == 0 or e == parts):
-                side = 0 if e == 0 else 1
-                aim = 2 * span[i, 1 + side] + (1 if span[i, 3 + side] == UPPER else 0)
-            add_point(
-                curves,
-                c,
-                at,
-                i,
-                aim if is_steep(curves, c, at, aim, given.steep) else NOWHERE,
-                shift,
-                lower,
-                upper,
-                points,
-            )
+            aim = limit_at(curves, span, i, at, e, parts, given.steep)
+            add_point(curves, c, at, i, aim, shift, lower, upper, points)
+
+
+@inlined
+def limit_at(curves, span, i, at, e, parts, steep):
+    """The limit that ends a part at its point e of `parts`, as in `Points`; `NOWHERE` where it is too flat, or none."""
+    if span[i, 3] == WHOLE or (e > 0 and e < parts):
+        return NOWHERE
+    side = 0 if e == 0 else 1
+    aim = 2 * span[i, 1 + side] + (1 if span[i, 3 + side] == UPPER else 0)
+    return aim if is_steep(curves, span[i, 0], at, aim, steep) else NOWHERE
 
 
 @inlined

@@ -16,9 +16,7 @@ from hybrid_ik.kernels.pools import doubles, integers
 # units of the inverse root of the inverse trace; the length at which a curve is given up; 1 where rows come in pairs.
 FIRST, LONGEST, SHORTEST, STRAIGHT, CLEARANCE, TOO_LONG, PAIRED = 2, 3, 4, 5, 6, 7, 8
 
-# Columns of `info`: how many points, what became of the curve, and the number of the joint that met its limit, twice,
-# and one more where that is the upper one.
-N_POINTS, VERDICT, LIMIT = 0, 1, 2
+N_POINTS, VERDICT = 0, 1  # columns of `info`: how many points, and what became of the curve
 NOWHERE = -1
 
 CORRECTIONS = 3  # of one step; where more are needed, half a step is tried
@@ -31,6 +29,7 @@ BOLD = 6.0  # how long steps may be at most, in the same units
 CROSSING, LEAP = 1e-3, 0.03
 ACCURACY = 0.01  # how far from the curve points may be, in lengths of a step
 WIDTH = 0.01  # square of the distance from a chord, in units of its length, within which joints are on its curve
+AT_ONCE = 64  # ways whose costs are worked out together
 BEYOND = 0.02  # and how far beyond its ends: where two chords meet at an angle, there is a gap between them
 
 
@@ -55,7 +54,7 @@ class Progress(NamedTuple):
     travelled: Any
     clear: Any
     ending: Any
-    """The limit that is aimed at, as in `info`, or `NOWHERE`."""
+    """The limit that is aimed at, twice the number of its joint, and one more for the upper one; or `NOWHERE`."""
     leaping: Any
     """1 while a step is meant to go over a place where curves cross."""
 
@@ -72,7 +71,7 @@ def follow_rows(step, starts, targets, tool, options, border, period, limits, po
     A curve that passes the start of another row is followed once: the other one is given up as the `SAME`. Where rows
     come in pairs, of one start and two ways, that holds for pairs.
 
-    Written: points and unit tangents (m, most, dof), of which `info` (m, 3) says how many count, and what became of
+    Written: points and unit tangents (m, most, dof), of which `info` (m, 2) says how many count, and what became of
     the curve; `winding` (m, dof), by how much joints that go round are farther on when a curve has closed.
     """
     dof = starts.shape[1]
@@ -149,7 +148,6 @@ def end(lanes, lane, progress, curves, norm, within):
             curves.tangents[row, n, i] = sign * read(lanes, 3 * dof + CORRECTION + i, lane) / norm
         curves.points[row, n, joint] = curves.limits[upper, joint]
         curves.info[row, N_POINTS] = n + 1
-    curves.info[row, LIMIT] = progress.ending[lane]
     finish(lanes, lane, curves, ENDED)
 
 
@@ -291,15 +289,25 @@ def give_up(lanes, curves, row):
 @inlined
 def passes(q, points, n, period):
     """Whether joints lie on the part of a curve between points n - 1 and n."""
-    return is_between(q, points[n - 1], points[n], period)
+    return is_between(q, points[n - 1], points[n], square_of_chord(points[n - 1], points[n]), period)
 
 
 @inlined
-def is_between(q, a, b, period):
-    """Whether joints lie beside the chord from a to b, nearer to it than a curve strays from its chords."""
-    chord = along = across = 0.0
-    for i in range(len(q)):
-        chord += (b[i] - a[i]) ** 2
+def square_of_chord(a, b):
+    """Square of the distance from a to b."""
+    square = 0.0
+    for i in range(len(a)):
+        square += (b[i] - a[i]) ** 2
+    return square
+
+
+@inlined
+def is_between(q, a, b, chord, period):
+    """Whether joints lie beside the chord from a to b, nearer to it than a curve strays from its chords.
+
+    `chord` is the square of its length.
+    """
+    along = across = 0.0
     for i in range(len(q)):
         d = q[i] - a[i]
         d -= period[0, i] * np.rint(d * period[1, i])
@@ -314,12 +322,12 @@ def is_between(q, a, b, period):
 @compiled
 def find_on_curves(q, points, ends, period, found):
     """The first of the chords from `points` to `ends`, (n, dof), that each row of q, (m, dof), lies on; -1 for none."""
-    for row in range(len(q)):
-        found[row] = -1
-        for i in range(len(points)):
-            if is_between(q[row], points[i], ends[i], period):
+    found[:] = -1
+    for i in range(len(points)):
+        chord = square_of_chord(points[i], ends[i])
+        for row in range(len(q)):
+            if found[row] < 0 and is_between(q[row], points[i], ends[i], chord, period):
                 found[row] = i
-                break
 
 
 @compiled
@@ -340,21 +348,30 @@ def join_closed(points, tangents, winding, info, begin, q0, q1, t0, t1):
 
 @compiled
 def cheapest_ways(q, before, cost, period, most, parent, least):
-    """For each row of q, (n, dof), the cheapest way from a row of `before`, (m, dof), by a step that is not too long.
+    """For each row of q, (n, dof), the cheapest way from a column of `before`, (dof, m), by a step not too long.
 
     A way costs as much as the one to where it comes from, (m,), and the square of the step. No joint may move farther
-    than `most`. Written: which row it comes from, (n,), -1 where there is none, and the cost, (n,).
+    than `most`. Written: which column it comes from, (n,), -1 where there is none, and the cost, (n,).
     """
+    square = doubles(AT_ONCE)
     for i in range(len(q)):
         parent[i], least[i] = -1, np.inf
-        for j in range(len(before)):
-            square = 0.0
-            for k in range(q.shape[1]):
-                d = q[i, k] - before[j, k]
-                d -= period[0, k] * np.rint(d * period[1, k])
-                square += d * d
-                if abs(d) > most:
-                    square = np.inf
-                    break
-            if cost[j] + square < least[i]:
-                parent[i], least[i] = j, cost[j] + square
+        for first in range(0, len(cost), AT_ONCE):
+            count = min(AT_ONCE, len(cost) - first)
+            square_steps(q[i], before, first, count, period, most, square)
+            for j in range(count):
+                if cost[first + j] + square[j] < least[i]:
+                    parent[i], least[i] = first + j, cost[first + j] + square[j]
+
+
+@inlined
+def square_steps(q, before, first, count, period, most, square):
+    """Squares of the steps to q from some columns, all of them at a time; infinite where a joint moves too far."""
+    for j in range(count):
+        square[j] = 0.0
+    for k in range(len(q)):
+        turn, inverse, x, column = period[0, k], period[1, k], q[k], before[k, first : first + count]
+        for j in range(count):
+            d = x - column[j]
+            d -= turn * np.rint(d * inverse)
+            square[j] += d * d if abs(d) <= most else np.inf

@@ -40,6 +40,14 @@ def place_on_segments(q0, q1, t0, t1, length, segment, u, q, tangent):
             tangent[i, j] /= np.sqrt(max(square, 1e-300))
 
 
+@compiled
+def list_cubics(q0, q1, t0, t1, length, c):
+    """Coefficients of the powers of u of all joints on all segments, (4, n, dof)."""
+    for i in range(len(q0)):
+        for j in range(q0.shape[1]):
+            c[0, i, j], c[1, i, j], c[2, i, j], c[3, i, j] = cubic(q0, q1, t0, t1, i, length[i], j)
+
+
 @inlined
 def cubic(q0, q1, t0, t1, k, size, j):
     """Coefficients of the powers of u of a joint on a segment."""

@@ -138,4 +138,4 @@ class AnswerPairs:
 
 
 def _goes_round(chain: Chain) -> NDArray[np.bool_]:
-    return np.array([kind == "hinge" for kind in chain.kinds]) & ~np.isfinite(chain.upper - chain.lower)
+    return chain.hinges & ~np.isfinite(chain.upper - chain.lower)

@@ -27,7 +27,7 @@ def find_branches(
 ) -> tuple[list[Piece], float, int]:
     """Every answer of a target as a piece of one point, the chance that one is missing, and the starts tried."""
     starts, n, tried = UniformSampler(follower.chain), FIRST_STARTS, 0
-    around = np.array(follower.chain.kinds) == "hinge"
+    around = follower.chain.hinges
     answers, hits = np.empty((0, follower.chain.dof)), np.empty(0, int)
     while True:
         settled = follower.settle(target, starts.table(n)[tried:], most_steps=PATIENT)
@@ -64,8 +64,8 @@ def _same(d: Array, around: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _within(chain: Chain, q: Array) -> list[Array]:
     """The same answer wherever whole turns take it within the limits, or barely beyond; joints without stay near 0."""
     values = []
-    for x, kind, lower, upper in zip(q, chain.kinds, chain.lower - BARELY, chain.upper + BARELY, strict=True):
-        if kind == "slide":
+    for x, hinge, lower, upper in zip(q, chain.hinges, chain.lower - BARELY, chain.upper + BARELY, strict=True):
+        if not hinge:
             values.append([x] if lower <= x <= upper else [])
         elif np.isinf(upper - lower):
             values.append([x - TURN * np.round(x / TURN)])

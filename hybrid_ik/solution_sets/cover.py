@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.chain import Chain
 from hybrid_ik.kinematics import tip_jacobian
-from hybrid_ik.pose import Pose
+from hybrid_ik.pose import Pose, n_rows
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.refiners.lanes import LaneRefiner
 from hybrid_ik.result import IKResult, concatenate
@@ -53,7 +53,7 @@ class _Cover:
     def __init__(self, chain: Chain, config: LMConfig, pose: Pose, spacing: float, most_points: int) -> None:
         self.chain, self.pose, self.spacing, self.most_points = chain, pose.reshape(), spacing, most_points
         self._refiner = LaneRefiner(chain, config)
-        self._rows = 6 if config.orientation_weight > 0 else 3
+        self._rows = n_rows(config.orientation_weight > 0)
         self._box = chain.periods
         self._results: list[IKResult] = []
         self.q = np.empty((0, chain.dof))

@@ -53,15 +53,16 @@ def _pieces(
 ) -> list[Piece]:
     placed = _placed(loops, spans, follower.chain, min(spacing, WIDEST))
     points = _settled(follower, target, placed, tolerance)
-    good, pieces = np.flatnonzero(points.success), []
+    good, pieces = points.success, []
+    q, tangent, errors = points.q[good], points.tangent[good], points.errors[good]
     bounds = np.searchsorted(placed.part[good], np.arange(len(spans.span) + 1)).tolist()
     length = (spans.place[:, 1] - spans.place[:, 0]).tolist()
     for k, whole in enumerate(spans.whole.tolist()):
-        rows = good[bounds[k] : bounds[k + 1]]
-        if len(rows):
+        own = slice(bounds[k], bounds[k + 1])
+        if own.start < own.stop:
             winding = loops.winding[spans.curve[k]] * whole
             ends = None if whole else _limits(follower.chain, spans.joint[k].tolist(), spans.side[k].tolist())
-            pieces.append(_piece(points.q[rows], points.tangent[rows], points.errors[rows], length[k], ends, winding))
+            pieces.append(_piece(q[own], tangent[own], errors[own], length[k], ends, winding))
     return pieces
 
 

@@ -86,9 +86,9 @@ def cut(loops: Loops, chain: Chain) -> list[Spans]:
 @lru_cache(maxsize=64)
 def _limits(chain: Chain) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
     """Middle and half of the ranges; which joints go round to where they were; which have more than a turn."""
-    half, hinge = 0.5 * (chain.upper - chain.lower), np.array(chain.kinds) == "hinge"
+    half = 0.5 * (chain.upper - chain.lower)
     middle = np.where(np.isfinite(half), chain.middle, 0.0)
-    around, wide = hinge & (half < np.pi), hinge & (half >= np.pi) & np.isfinite(half)
+    around, wide = chain.hinges & (half < np.pi), chain.hinges & (half >= np.pi) & np.isfinite(half)
     return middle, half, np.asarray(around), np.asarray(wide)
 
 

@@ -18,7 +18,7 @@ from hybrid_ik.kernels.cpu import forward_kinematics
 from hybrid_ik.kernels.curves import CLOSED, LONG, load_curve_kernel
 from hybrid_ik.kernels.quaternion import rotation_of
 from hybrid_ik.kinematics import chord
-from hybrid_ik.pose import Pose
+from hybrid_ik.pose import Pose, n_rows
 from hybrid_ik.samplers.uniform import UniformSampler
 from hybrid_ik.solution_sets.hermite import Segments
 from hybrid_ik.solution_sets.loops import TURN, Loops
@@ -57,6 +57,11 @@ class Settled(NamedTuple):
     """Position and orientation error `(m, 2)` [m, rad]."""
     success: Mask
 
+    def within(self, chain: Chain) -> Settled:
+        """These with those that are beyond a limit by no more than `BARELY` moved onto it; farther ones are none."""
+        inside = ((self.q >= chain.lower - BARELY) & (self.q <= chain.upper + BARELY)).all(1)
+        return self._replace(q=np.clip(self.q, chain.lower, chain.upper), success=self.success & inside)
+
 
 class Ways(NamedTuple):
     """Curves that were followed: what `follow_loops.follow_rows` writes."""
@@ -87,12 +92,11 @@ class CurveFollower:
 
     def __init__(self, chain: Chain, orientation: bool = True) -> None:
         self.chain, self._kernel = chain, load_curve_kernel(chain)
-        scale = 0.5 * chain.reach or 1.0  # makes lengths of turns, so that neither outweighs the other
+        self.scale = 0.5 * chain.reach or 1.0  # m: makes lengths of turns, so that neither outweighs the other
         self._mount_tool = chain.mount_and_tool
-        self._tool = np.array([*chain.T_last_tip[:3, 3], scale if orientation else 0.0])
-        around = np.array(chain.kinds) == "hinge"
-        self._period = np.where(around, [[2 * np.pi], [0.5 / np.pi]], 0.0)
-        self._scale, self._orientation = scale, orientation
+        self._tool = np.array([*chain.T_last_tip[:3, 3], self.scale if orientation else 0.0])
+        self._period, self._endless_period = _period(chain.hinges), _period(chain.periods > 0)
+        self._orientation = orientation
         self._steps = self.step_options(FIRST, LONGEST)
         self._any_way = np.tile(1.0 / np.arange(1.0, chain.dof + 1.0), (FOLLOWED_AT_ONCE, 1))
         self._nowhere = np.tile([[-np.inf], [np.inf]], chain.dof)
@@ -100,12 +104,12 @@ class CurveFollower:
 
     @property
     def n_rows(self) -> int:
-        """Numbers that a pose fixes: 6, or 3 without the orientation."""
-        return 6 if self._orientation else 3
+        """Numbers that a pose fixes."""
+        return n_rows(self._orientation)
 
     def step_options(self, first: float, longest: float, paired: bool = False) -> Array:
         """Options of `follow`, for steps of these lengths [rad, or m]."""
-        steps = first, longest, SHORTEST, STRAIGHT, CLEARANCE / self._scale, TOO_LONG, float(paired)
+        steps = first, longest, SHORTEST, STRAIGHT, CLEARANCE / self.scale, TOO_LONG, float(paired)
         return np.array([CLOSE**2, CLOSE**2 if self._orientation else np.inf, *steps])
 
     def targets(self, pose: Pose) -> Array:
@@ -152,23 +156,22 @@ class CurveFollower:
 
         Success means that they meet the target within the limits.
         """
-        lower, upper = self.chain.lower, self.chain.upper
         settled = self.settle(target, q, tangent, tolerance=tolerance)
-        beyond = np.maximum(lower - settled.q, settled.q - upper)
-        out = np.flatnonzero(settled.success & (beyond > BARELY).any(1))
+        within = settled.within(self.chain)
+        out = np.flatnonzero(settled.success & ~within.success)
         if len(out):
-            joint, x = np.argmax(beyond[out], axis=1), settled.q[out]
-            limit = np.clip(x, lower, upper)[np.arange(len(out)), joint]
+            x, clipped, every = settled.q[out], within.q[out], np.arange(len(out))
+            joint = np.argmax(np.abs(x - clipped), axis=1)
+            limit = clipped[every, joint]
             own = target if len(target) == 1 else target[out]
-            offset = limit - x[np.arange(len(out)), joint]
-            moved = self.settle(own, x, np.eye(x.shape[1])[joint], offset, tolerance)
-            moved.q[np.arange(len(out)), joint] = limit
+            moved = self.settle(own, x, np.eye(x.shape[1])[joint], limit - x[every, joint], tolerance)
+            moved.q[every, joint] = limit
+            near = (np.abs(moved.q - x) < NEAR).all(1)
             same_way = np.where(np.einsum("ij,ij->i", moved.tangent, tangent[out]) < 0.0, -1.0, 1.0)
-            settled.q[out], settled.tangent[out] = moved.q, same_way[:, None] * moved.tangent
-            settled.errors[out] = moved.errors
-            settled.success[out] = moved.success & (np.abs(moved.q - x) < NEAR).all(1)
-        inside = ((settled.q >= lower - BARELY) & (settled.q <= upper + BARELY)).all(1)
-        return settled._replace(q=np.clip(settled.q, lower, upper), success=settled.success & inside)
+            moved = moved.within(self.chain)
+            within.q[out], within.tangent[out] = moved.q, same_way[:, None] * moved.tangent
+            within.errors[out], within.success[out] = moved.errors, moved.success & near
+        return within
 
     def loops(self, target: Array, miss: float) -> Loops:
         """The closed curves of one target `(1, 12)`, until the chance that one is missing is at most `miss`."""
@@ -197,31 +200,34 @@ class CurveFollower:
         """See `follow_loops.follow_rows`."""
         m, dof = starts.shape
         points, tangents = np.empty((2, m, room, dof))
-        winding, info = np.zeros((m, dof)), np.empty((m, 3), np.int32)
+        winding, info = np.zeros((m, dof)), np.empty((m, 2), np.int32)
         rows = np.ascontiguousarray(starts), target, self._tool, steps, border, self._period, limits
         self._kernel.follow_rows(*rows, points, tangents, winding, info)
         if room < EVEN_MORE_POINTS and (info[:, 1] == LONG).any():
             return self.follow(target, starts, border, limits, steps, EVEN_MORE_POINTS)
         return Ways(points, tangents, winding, info)
 
-    def cheapest_ways(
-        self, q: Array, before: Array, cost: Array, period: Array, most: float
-    ) -> tuple[NDArray[np.int32], Array]:
-        """See `follow_loops.cheapest_ways`."""
+    def cheapest_ways(self, q: Array, before: Array, cost: Array, most: float) -> tuple[NDArray[np.int32], Array]:
+        """See `follow_loops.cheapest_ways`; only joints without limits may go the shorter way round."""
         parent, least = np.empty(len(q), np.int32), np.empty(len(q))
-        rows = np.ascontiguousarray(q), np.ascontiguousarray(before), np.ascontiguousarray(cost)
-        self._kernel.cheapest_ways(*rows, period, most, parent, least)
+        rows = np.ascontiguousarray(q), np.ascontiguousarray(before.T), np.ascontiguousarray(cost)
+        self._kernel.cheapest_ways(*rows, self._endless_period, most, parent, least)
         return parent, least
 
     def join_closed(self, ways: Ways, begin: int, *ends: Array) -> None:
         """See `follow_loops.join_closed`."""
         self._kernel.join_closed(ways.points, ways.tangents, ways.winding, ways.info, begin, *ends)
 
-    def find(self, q: Array, segments: Segments) -> NDArray[np.int32]:
-        """The segment that each of the joints `(m, dof)` lies on, or -1."""
+    def find(self, q: Array, q0: Array, q1: Array) -> NDArray[np.int32]:
+        """The chord from q0 to q1, `(n, dof)`, that each of the joints `(m, dof)` lies on, or -1."""
         out = np.empty(len(q), np.int32)
-        self._kernel.find_on_curves(np.ascontiguousarray(q), segments.q0, segments.q1, self._period, out)
+        self._kernel.find_on_curves(np.ascontiguousarray(q), q0, q1, self._period, out)
         return out
+
+
+def _period(around: Mask) -> Array:
+    """`(2, dof)`, as the kernels take it: a turn and its inverse for joints that go round, zeros for others."""
+    return np.where(around, [[TURN], [1.0 / TURN]], 0.0)
 
 
 class _Found:
@@ -249,7 +255,7 @@ class _Found:
         self._owner = np.concatenate([self._owner, np.repeat(np.arange(k, k + len(closed)), n)])
         self._winding = np.concatenate([self._winding, ways.winding[closed]])
         self._hits = np.concatenate([self._hits, np.zeros(len(closed), np.intp)])
-        first = self._owner[self._follower.find(ways.points[closed, 0], self._segments)]
+        first = self._owner[self._find(ways.points[closed, 0])]
         self._drop(np.flatnonzero(first < np.arange(k, k + len(closed))) + k)
 
     def _drop(self, curves: Indices) -> None:
@@ -269,7 +275,7 @@ class _Found:
             return np.empty((0, self._segments.q0.shape[1]))
         q = self._segments.q0[np.searchsorted(self._owner, np.arange(n, k))]
         twins = self._follower.twins.of(q)
-        segment = self._follower.find(twins.reshape(-1, q.shape[1]), self._segments).reshape(twins.shape[:2])
+        segment = self._find(twins.reshape(-1, q.shape[1])).reshape(twins.shape[:2])
         self._kin += [set(self._owner[own[own >= 0]].tolist()) for own in segment]
         return twins[segment < 0][:FOLLOWED_AT_ONCE]
 
@@ -277,17 +283,20 @@ class _Found:
         """Counts how many of the joints `(m, dof)` lie on each curve, and gives those that lie on none."""
         if not len(self._owner) or not len(q):
             return q
-        segment = self._follower.find(q, self._segments)
+        segment = self._find(q)
         self._hits += np.bincount(self._owner[segment[segment >= 0]], minlength=len(self._hits))
         return q[segment < 0]
+
+    def _find(self, q: Array) -> NDArray[np.int32]:
+        return self._follower.find(q, self._segments.q0, self._segments.q1)
 
     def lose(self, q: Array) -> None:
         """Counts those of the joints `(m, dof)` that are within the limits, as lying on no curve."""
         if not len(q):
             return
         chain = self._follower.chain
-        turns = np.where(np.array(chain.kinds) == "hinge", TURN * np.round((q - chain.middle) / TURN), 0.0)
-        self._n_lost += int(((q - turns >= chain.lower) & (q - turns <= chain.upper)).all(1).sum())
+        turns = np.where(chain.hinges, TURN * np.round((q - chain.middle) / TURN), 0.0)
+        self._n_lost += int(chain.within(q - turns).sum())
 
     def loops(self, n_starts: int) -> Loops:
         """What was found."""

@@ -43,9 +43,9 @@ class Segments:
     @cached_property
     def coefficients(self) -> Array:
         """Of the powers of u, `(4, n, dof)`."""
-        a, b = self.length[:, None] * self.t0, self.length[:, None] * self.t1
-        chord = self.q1 - self.q0
-        return np.stack([self.q0, a, 3.0 * chord - 2.0 * a - b, a + b - 2.0 * chord])
+        coefficients = np.empty((4, *self.q0.shape))
+        load_curve_loops()["list_cubics"](*self.ends, self.length, coefficients)
+        return coefficients
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:

@@ -59,16 +59,14 @@ class Loops:
         return max(self.unseen, self.n_lost / max(1, int(self.hits.sum()) + self.n_lost))
 
 
-def missing_chance(hits: NDArray[np.int64], n_starts: int | None = None) -> float:
+def missing_chance(hits: NDArray[np.int64]) -> float:
     """The chance that something is missing, where each thing found was led to by so many starts; 1 where there is none.
-
-    Starts that led to something else may be counted in `n_starts`.
 
     The larger of two estimates. Good's and Turing's (Good, 1953): the share of starts that led to what no other one led
     to is the chance that the next one leads to something new. Where each thing was hit more than once it says nothing;
     then the chance counts with which all starts would have missed a thing as rare as the rarest of these.
     """
-    n = int(hits.sum()) if n_starts is None else n_starts
+    n = int(hits.sum())
     if len(hits) == 0:
         return 1.0
     return max(int((hits == 1).sum()) / n, (1.0 - int(hits.min()) / n) ** n)

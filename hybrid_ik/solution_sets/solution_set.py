@@ -304,4 +304,4 @@ class SolutionSet(Sequence[Piece]):
             raise InvalidInputError("this solution set is empty: its pose has no answers, so none is the nearest")
 
     def _unit(self, joint: int) -> str:
-        return "rad" if self._chain.kinds[joint] == "hinge" else "m"
+        return "rad" if self._chain.hinges[joint] else "m"

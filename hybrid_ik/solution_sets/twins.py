@@ -26,8 +26,7 @@ class Twins:
 
     def __init__(self, chain: Chain) -> None:
         links = [T[:3, :3] for T in chain.T_link]
-        turns = [kind == "hinge" for kind in chain.kinds]
-        some = [i for i in range(chain.dof - 2) if all(turns[i : i + 3]) and _bends(links[i], links[i + 1])]
+        some = [i for i in range(chain.dof - 2) if chain.hinges[i : i + 3].all() and _bends(links[i], links[i + 1])]
         self._triples = [(i, *_middle(links[i], links[i + 1])) for i in some if _meet(chain, i)]
 
     def of(self, q: Array) -> Array:

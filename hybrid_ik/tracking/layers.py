@@ -12,7 +12,6 @@ from hybrid_ik.kinematics import tip_jacobian
 from hybrid_ik.pose import Pose
 from hybrid_ik.solution_sets.finder import SetFinder
 from hybrid_ik.solution_sets.following import EXACT
-from hybrid_ik.solution_sets.hermite import Segments
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -72,9 +71,8 @@ class CurveLayers:
         again = np.flatnonzero(~alive[piece])
         if not len(again):
             return Points(settled.q[good], settled.tangent[good], piece[good])
-        found = self._follower.settle(target, rows[again])
-        inside = found.success & ((found.q >= self._limits[0]) & (found.q <= self._limits[1])).all(1)
-        q, again = np.concatenate([settled.q[good], found.q[inside]]), again[inside]
+        found = self._follower.settle(target, rows[again]).within(self._finder.chain)
+        q, again = np.concatenate([settled.q[good], found.q[found.success]]), again[found.success]
         others = points.piece[-1] + 1 + piece[again]
         return Points(q, np.concatenate([settled.tangent[good], tangent[again]]), np.concatenate([piece[good], others]))
 
@@ -105,13 +103,13 @@ class CurveLayers:
         for _ in range(ROUNDS):
             if not len(q):
                 break
-            first = np.flatnonzero(np.diff(piece, prepend=-1))
+            first = np.concatenate([[0], np.flatnonzero(piece[1:] != piece[:-1]) + 1])
             middle = (first + np.append(first[1:], len(piece))) // 2
             arcs, lost_piece = self._follow(q[middle], tangent[middle], target)
             for arc in arcs:
                 if self._is_new(arc[0], found):
                     found.append(arc)
-            unknown = self._follower.find(q, _segments(found)) < 0
+            unknown = self._follower.find(q, *self._chords(found)) < 0
             if lost_piece:
                 alone = np.isin(piece, piece[middle[lost_piece]])
                 stuck.append((q[alone], tangent[alone]))
@@ -129,6 +127,11 @@ class CurveLayers:
         return Points(
             np.concatenate(q), np.concatenate(tangent), np.repeat(np.arange(len(arcs)), [len(x) for x in q[1:]])
         )
+
+    def _chords(self, arcs: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+        """Beginnings and ends of the chords of arcs."""
+        none = np.empty((0, self._limits.shape[1]))
+        return np.concatenate([none, *(q[:-1] for q, _ in arcs)]), np.concatenate([none, *(q[1:] for q, _ in arcs)])
 
     def _is_new(self, arc: Array, found: list[tuple[Array, Array]]) -> bool:
         """Whether no arc that was found has the same ends: beside a tight bend a start may be seen as on none."""
@@ -154,17 +157,18 @@ class CurveLayers:
             self._steps,
         )
         arcs, lost = [], []
-        for row in range(0, len(ways.verdict), 2):
-            closed = [r for r in (row, row + 1) if ways.verdict[r] == CLOSED]
+        verdict, n_points = ways.verdict.tolist(), ways.n_points.tolist()
+        for row in range(0, len(verdict), 2):
+            closed = [r for r in (row, row + 1) if verdict[r] == CLOSED]
             if closed:
-                own = closed[0], slice(ways.n_points[closed[0]])
+                own = closed[0], slice(n_points[closed[0]])
                 arcs.append((ways.points[own], ways.tangents[own]))
-            elif ways.verdict[row] == SAME:
+            elif verdict[row] == SAME:
                 continue
-            elif not ways.n_points[row : row + 2].any():
+            elif not n_points[row] + n_points[row + 1]:
                 lost.append(row // 2)
             else:
-                there, back = (row, slice(ways.n_points[row])), (row + 1, slice(1, ways.n_points[row + 1]))
+                there, back = (row, slice(n_points[row])), (row + 1, slice(1, n_points[row + 1]))
                 points = np.concatenate([ways.points[back][::-1], ways.points[there]])
                 arcs.append((points, np.concatenate([-ways.tangents[back][::-1], ways.tangents[there]])))
         return [arc for arc in arcs if len(arc[0])], lost
@@ -179,14 +183,3 @@ class CurveLayers:
         kept = np.diff(number, prepend=-1.0) > 0
         kept[-1] = True
         return q[kept], tangent[kept]
-
-
-def _segments(arcs: list[tuple[Array, Array]]) -> Segments:
-    """Of arcs of points and tangents."""
-    q = [arc for arc, _ in arcs if len(arc) > 1]
-    if not q:
-        none = np.empty((0, arcs[0][0].shape[1] if arcs else 0))
-        return Segments(none, none, none, none)
-    t = [tangent for _, tangent in arcs if len(tangent) > 1]
-    ends = ([x[:-1] for x in q], [x[1:] for x in q], [x[:-1] for x in t], [x[1:] for x in t])
-    return Segments(*(np.concatenate(x) for x in ends))

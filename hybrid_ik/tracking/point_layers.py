@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.pose import Pose
 from hybrid_ik.solution_sets.finder import SetFinder
-from hybrid_ik.solution_sets.following import BARELY, EXACT
+from hybrid_ik.solution_sets.following import EXACT
 from hybrid_ik.tracking.layers import Points
 
 Array = NDArray[np.float64]
@@ -41,10 +41,8 @@ class PointLayers:
         return self._points(_apart(points.q, SAME, MOST_POINTS))
 
     def _answers(self, q: Array, target: Array) -> Array:
-        chain = self._finder.chain
-        settled = self._follower.settle(target, q, tolerance=(EXACT, EXACT))
-        inside = ((settled.q >= chain.lower - BARELY) & (settled.q <= chain.upper + BARELY)).all(1)
-        return np.clip(settled.q[settled.success & inside], chain.lower, chain.upper)
+        settled = self._follower.settle(target, q, tolerance=(EXACT, EXACT)).within(self._finder.chain)
+        return settled.q[settled.success]
 
     def _points(self, q: Array) -> Points:
         return Points(q, np.zeros_like(q), np.zeros(len(q), int))

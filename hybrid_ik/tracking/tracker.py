@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.pose import Pose
 from hybrid_ik.solution_sets.finder import SetFinder
-from hybrid_ik.solution_sets.following import Settled
+from hybrid_ik.solution_sets.following import BARELY, Settled
 from hybrid_ik.solution_sets.solution_set import Limit
 from hybrid_ik.tracking.layers import CurveLayers, Points
 from hybrid_ik.tracking.path import Jump, TrackedPath
@@ -27,7 +27,6 @@ STRIDE = 0.8
 # that could be followed, one was found to break with distances of 0.2 and the largest step 0.3, none with 0.1.
 COARSE, FINE = (0.5, 0.02, 0.15), (0.25, 0.01, 0.08)
 SLACK = 0.5  # of these distances, by which steps may be too long before they are smoothed
-BARELY = 1e-9  # rad, or m
 NO_ANSWER = "the pose has no answer"
 NONE = -1  # the parent of what begins a part of the path
 
@@ -67,7 +66,6 @@ class Tracker:
     def __init__(self, finder: SetFinder, max_step: float, limit_weight: float) -> None:
         self._finder, self.max_step, self.limit_weight = finder, max_step, limit_weight
         self._chain, self._follower = finder.chain, finder.follower
-        self._period = np.where(self._chain.periods > 0, [[2.0 * np.pi], [0.5 / np.pi]], 0.0)
         self._layers = self._layers_of(COARSE)
         half = 0.5 * (self._chain.upper - self._chain.lower)
         self._middle = np.where(np.isfinite(half), self._chain.middle, 0.0)
@@ -92,8 +90,7 @@ class Tracker:
         if jump.reason != NO_ANSWER or not len(beside):
             return jump.reason != NO_ANSWER
         settled = self._follower.settle(self._follower.targets(poses[i : i + 1]), beside)
-        inside = ((settled.q >= self._chain.lower) & (settled.q <= self._chain.upper)).all(1)
-        return bool((settled.success & inside).any())
+        return bool(settled.within(self._chain).success.any())
 
     def _attempt(
         self, poses: Pose, start: Array | None, spacing: tuple[float, float, float], waypoints: list[int], slack: float
@@ -120,7 +117,7 @@ class Tracker:
     def _knots(self, poses: Pose) -> list[int]:
         """Waypoints that are looked at first: the first and last, and so many between that the tip moves little."""
         turn = 2.0 * np.arccos(np.minimum(1.0, np.abs((poses.quaternion[1:] * poses.quaternion[:-1]).sum(1))))
-        way = np.linalg.norm(np.diff(poses.position, axis=0), axis=1) / (0.5 * self._chain.reach) + turn
+        way = np.linalg.norm(np.diff(poses.position, axis=0), axis=1) / self._follower.scale + turn
         number = np.floor(np.concatenate([[0.0], np.cumsum(way)]) / STRIDE)
         return sorted({*np.flatnonzero(np.diff(number, prepend=-1.0) > 0).tolist(), len(poses) - 1})
 
@@ -179,7 +176,7 @@ class Tracker:
 
     def _cheapest(self, last: Layer, points: Points, most: float, n_steps: int = 1) -> Layer | None:
         """The points that a way leads to, if there are any; a way of several steps costs as much as even ones."""
-        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, n_steps * last.cost, self._period, most)
+        parent, cost = self._follower.cheapest_ways(points.q, last.points.q, n_steps * last.cost, most)
         kept = np.flatnonzero(parent >= 0)
         if not len(kept):
             return None
@@ -197,7 +194,7 @@ class Tracker:
         if not carried.success.any():
             return Jump(i, "no answer lies near those of the waypoint before")
         q, before = carried.q[carried.success], last.points.q[carried.success]
-        beyond = np.maximum(np.maximum(chain.lower - q, q - chain.upper), 0.0)
+        beyond = chain.beyond(q)
         nearest = int(np.argmin(beyond.max(1)))
         joint = int(np.argmax(beyond[nearest]))
         name = chain.joint_names[joint]
@@ -234,10 +231,7 @@ class Tracker:
     def _onto(self, targets: Array, q: Array, tangent: Array) -> Settled:
         if self._finder.dimension == 1:
             return self._follower.settle_within(targets, q, tangent, self._finder.tolerance)
-        settled = self._follower.settle(targets, q, tolerance=self._finder.tolerance)
-        within = np.clip(settled.q, self._chain.lower, self._chain.upper)
-        inside = (np.abs(settled.q - within) <= BARELY).all(1)
-        return settled._replace(q=within, success=settled.success & inside)
+        return self._follower.settle(targets, q, tolerance=self._finder.tolerance).within(self._chain)
 
     def _path(self, targets: Array, q: Array, tangent: Array, jumps: list[Jump], start: Array | None) -> TrackedPath:
         """The path, smoothed between its breaks."""
@@ -269,8 +263,7 @@ class Tracker:
             targets[known], q[known], np.ones_like(q[known]), tolerance=self._finder.tolerance, most_steps=0
         )
         success, errors = np.zeros(len(q), bool), np.full((len(q), 2), np.nan)
-        inside = ((q[known] >= self._chain.lower) & (q[known] <= self._chain.upper)).all(1)
-        success[known], errors[known] = settled.success & inside, settled.errors
+        success[known], errors[known] = settled.success & self._chain.within(q[known]), settled.errors
         steps = np.diff(q, axis=0)
         steps[[jump.waypoint - 1 for jump in jumps if jump.waypoint > 0]] = 0.0
         cost = float(np.nansum(steps**2) + np.nansum(self._from_middle(q)))
