@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 def describe(robot: Robot) -> str:
     """A robot in a few lines: frames, networks that match, joints with their limits."""
     networks = [network.path.stem for network in shipped_networks() if network.chain.matches(robot.chain)]
-    hinge = np.array([kind == "hinge" for kind in robot.chain.kinds])
+    hinge = robot.chain.hinges
     scale = np.where(hinge, np.degrees(1.0), 1000.0)
     rows = [
         [name, "hinge" if turns else "slide", f"{low:.2f}", f"{high:.2f}", "deg" if turns else "mm"]
