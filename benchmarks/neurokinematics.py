@@ -58,7 +58,7 @@ def main(options: Options) -> None:
     train = partial(train_one, options)
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as workers:
         list(workers.map(train, *zip(*jobs, strict=True)))
-    result: dict[str, Any] = {"record": record(), "quick": options.quick, "rows": [], "refinement": []}
+    result: dict[str, Any] = {**record(), "quick": options.quick, "rows": [], "refinement": []}
     for domain in DOMAINS:
         samplers = {name: open_sampler(options, robot, domain, name) for name in RUNS}
         _, pairs = make_pairs(robot.chain, config_of(robot, domain, RUNS["lambda_1"], options.quick))

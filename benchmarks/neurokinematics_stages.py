@@ -20,7 +20,7 @@ LAMBDAS = (5.0, 2.0, 1.0, 0.5, 0.1, 0.0)
 # As wide as makes the network as large as the MeanFlow network beside it. The original goes over its data 100 times; as
 # many steps do more good on more poses.
 BASE = RegressionConfig(
-    poses=100_000, epochs=30, sizes=(384, 384, 384), device="cpu", tensorboard=False, checkpoint_interval=2000
+    poses=100_000, epochs=20, sizes=(384, 384, 384), device="cpu", tensorboard=False, checkpoint_interval=2000
 )
 
 

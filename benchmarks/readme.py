@@ -14,6 +14,7 @@ from typing import Any
 
 from peer_tables import PEER_TABLES
 from record import RESULTS
+from regression_tables import REGRESSION_TABLES
 from speed_tables import SPEED_TABLES
 from tables import duration, heading, line, source
 from tracking_tables import TRACKING_TABLES
@@ -24,8 +25,9 @@ from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-NETWORK_PAGE, SAMPLERS_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE = (
-    ROOT / "docs" / f"{name}.md" for name in ("network", "samplers", "peers", "speed", "solution_sets", "tracking")
+NETWORK_PAGE, SAMPLERS_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE, REGRESSION_PAGE = (
+    ROOT / "docs" / f"{name}.md"
+    for name in ("network", "samplers", "peers", "speed", "solution_sets", "tracking", "regression")
 )
 
 
@@ -246,6 +248,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     SPEED_PAGE: SPEED_TABLES,
     SETS_PAGE: SET_TABLES,
     TRACKING_PAGE: TRACKING_TABLES,
+    REGRESSION_PAGE: REGRESSION_TABLES,
 }
 
 
