@@ -216,7 +216,7 @@ def test_options_out_of_range_are_refused(config, change, message):
 
 
 def test_an_encoding_that_leaves_joints_out_is_refused(kr6, config):
-    with pytest.raises(InvalidInputError, match="leaves joints to closed forms"):
+    with pytest.raises(InvalidInputError, match="a regressor proposes every joint"):
         train_regressor(kr6.chain, replace(config, encoding="invariant"))
 
 
