@@ -70,7 +70,7 @@ def window(panda):
 
 
 def _move_target(window, T_base_target):
-    window._place_target(T_base_target)
+    window.place_target(T_base_target)
     window.frame(1 / 60)
 
 

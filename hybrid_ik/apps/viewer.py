@@ -115,7 +115,7 @@ class Window:
         self._first_target = explorer.target
         self._body = int(model.body(TARGET).id)
         self._mocap = int(model.body_mocapid[self._body])
-        self._place_target(explorer.target)
+        self.place_target(explorer.target)
         self._seen = self._mocap_pose()
         self._aim()
         self._actions: dict[int, Callable[[], object]] = {
@@ -127,7 +127,7 @@ class Window:
             SEVEN: lambda: self._change(sampler=_next(explorer.samplers, explorer.settings.sampler)),
             EIGHT: self._toggle_glide,
             NINE: lambda: self._change(refine=not explorer.settings.refine),
-            HOME: lambda: self._place_target(self._first_target),
+            HOME: lambda: self.place_target(self._first_target),
             ENTER: self._toggle_help,
         }
         self._show()
@@ -161,6 +161,13 @@ class Window:
             return
         self._show()
         self.work = time.perf_counter() - started
+
+    def place_target(self, T_base_target: Pose) -> None:
+        """Move the target, as the mouse does; the next frame sees it."""
+        T_world_target = self.explorer.robot.T_world_base @ T_base_target
+        with self.handle.lock():
+            self.data.mocap_pos[self._mocap] = T_world_target.position
+            self.data.mocap_quat[self._mocap] = T_world_target.quaternion
 
     def _show(self) -> None:
         """Puts the solid arm, the ghosts and the text into the window."""
@@ -197,12 +204,6 @@ class Window:
     def _mocap_pose(self) -> Array:
         with self.handle.lock():
             return np.concatenate([self.data.mocap_pos[self._mocap], self.data.mocap_quat[self._mocap]])
-
-    def _place_target(self, T_base_target: Pose) -> None:
-        T_world_target = self.explorer.robot.T_world_base @ T_base_target
-        with self.handle.lock():
-            self.data.mocap_pos[self._mocap] = T_world_target.position
-            self.data.mocap_quat[self._mocap] = T_world_target.quaternion
 
     def _aim(self) -> None:
         """Camera on the whole arm, mouse on the target."""
