@@ -1,6 +1,6 @@
 """Draws the pictures of the gallery from what the examples themselves have found.
 
-Usage: python examples/gallery.py [FOLDER [NAME ...]], as in: python examples/gallery.py examples/images 06_whole_sets
+Usage: python examples/gallery.py [FOLDER [NAME ...]], as in: python examples/gallery.py docs/images/examples 06_whole_sets
 """
 
 import contextlib
@@ -69,7 +69,7 @@ PICTURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
 }
 
 
-def main(folder: str = str(EXAMPLES / "images"), *names: str) -> None:
+def main(folder: str = str(EXAMPLES.parent / "docs" / "images" / "examples"), *names: str) -> None:
     """Runs the examples quietly, and writes a picture of each."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     for name in names or PICTURES:

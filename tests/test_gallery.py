@@ -29,7 +29,7 @@ def test_every_example_has_its_place_and_every_picture_is_there_and_small():
     assert {f"{name}.py" for name in gallery.PICTURES} <= set(LINKS)
     assert [name for name in (*LINKS, *SHOWN) if not (EXAMPLES / name).is_file()] == []
     assert {Path(name).stem for name in SHOWN} >= set(gallery.PICTURES)
-    for path in (EXAMPLES / "images").iterdir():
+    for path in (EXAMPLES.parent / "docs" / "images" / "examples").iterdir():
         assert path.stat().st_size < MOST_BYTES[path.suffix], path.name
 
 

@@ -8,8 +8,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_ik.apps.composition import SAME_PLACE
 from hybrid_ik.apps.outline import HIGHEST_GROUP
-from hybrid_ik.apps.studio import HIDDEN_GROUP
+from hybrid_ik.apps.studio import HIDDEN_GROUP, geom_frames
 from hybrid_ik.robot import Robot
 
 Array = NDArray[np.float64]
@@ -30,9 +31,7 @@ class Ghosts:
 
     def __init__(self, model: mujoco.MjModel, robot: Robot) -> None:
         self._model, self._data, self._robot = copy.copy(model), mujoco.MjData(model), robot
-        first, last = model.jnt_bodyid[robot.joint_ids[[0, -1]]]
-        moving = np.isin(model.geom_bodyid, _subtree(model, first))
-        self._hand = np.isin(model.geom_bodyid, _subtree(model, last))
+        moving = np.isin(model.geom_bodyid, _subtree(model, int(model.jnt_bodyid[robot.joint_ids[0]])))
         self._groups = np.where(moving, model.geom_group, HIDDEN_GROUP)
         own = np.where(model.geom_matid[:, None] >= 0, _material_colours(model), model.geom_rgba)
         self._tone = 0.5 + 0.6 * own[:, :3].mean(1, keepdims=True)
@@ -43,26 +42,30 @@ class Ghosts:
         self._option.sitegroup[:] = 0
         self._option.flags[:] = 0
 
-    def draw(self, scene: mujoco.MjvScene, q: Array, colours: Array, *, hands: bool = False) -> None:
-        """Put arms into an empty scene.
+    def draw(self, scene: mujoco.MjvScene, q: Array, colours: Array, solid: Array) -> None:
+        """Put arms into an empty scene, without what lies in the same place in the solid arm: it would flicker.
 
         Args:
             scene: filled anew; as many arms as it has room for.
             q: joints `(n, dof)`.
             colours: red, green and blue in [0, 1], `(n, 3)`.
-            hands: draw what moves with the tip too. Where all arms reach one target it is in one place, and would
-                flicker.
+            solid: joints of the solid arm `(dof,)`.
         """
         scene.ngeom = 0
-        self._model.geom_group[:] = self._groups if hands else np.where(self._hand, HIDDEN_GROUP, self._groups)
+        taken = self._frames(self._robot.model_qpos(solid))
+        dynamic = mujoco.mjtCatBit.mjCAT_DYNAMIC
         for qpos, colour in zip(self._robot.model_qpos(q), colours, strict=True):
             if scene.ngeom + self._model.ngeom > scene.maxgeom:
                 return
-            self._data.qpos = qpos
-            mujoco.mj_kinematics(self._model, self._data)
+            same = np.abs(self._frames(qpos) - taken).max(1) < SAME_PLACE
+            self._model.geom_group[:] = np.where(same, HIDDEN_GROUP, self._groups)
             self._model.geom_rgba[:, :3] = np.minimum(self._tone * colour, 1.0)
-            dynamic = mujoco.mjtCatBit.mjCAT_DYNAMIC
             mujoco.mjv_addGeoms(self._model, self._data, self._option, self._nothing, dynamic, scene)
+
+    def _frames(self, qpos: Array) -> Array:
+        self._data.qpos = qpos
+        mujoco.mj_kinematics(self._model, self._data)
+        return geom_frames(self._model, self._data)
 
 
 def _material_colours(model: mujoco.MjModel) -> Array:

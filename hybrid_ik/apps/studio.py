@@ -106,9 +106,7 @@ class Studio:
 
     def geom_frames(self) -> Array:
         """Where all geoms are `(ngeom, 12)`: position and rotation; of round ones the axis only."""
-        rotation = self.data.geom_xmat.reshape(-1, 3, 3).copy()
-        rotation[np.isin(self.model.geom_type, ROUND), :, :2] = 0.0
-        return np.concatenate([self.data.geom_xpos, rotation.reshape(-1, 9)], 1)
+        return geom_frames(self.model, self.data)
 
     def add_model(self, scene: mujoco.MjvScene, colour: Array | None = None) -> None:
         """Add the model as it is placed, without the geoms that are `hidden`.
@@ -188,6 +186,13 @@ class Studio:
             light.dir, light.pos = toward, np.array(self._camera.lookat) - toward * self._camera.distance
             light.ambient, light.diffuse = np.full(3, 0.2), np.full(3, strength)
             light.specular = np.full(3, 0.25 * strength)
+
+
+def geom_frames(model: mujoco.MjModel, data: mujoco.MjData) -> Array:
+    """Where all geoms are `(ngeom, 12)`: position and rotation; of round ones the axis only."""
+    rotation = data.geom_xmat.reshape(-1, 3, 3).copy()
+    rotation[np.isin(model.geom_type, ROUND), :, :2] = 0.0
+    return np.concatenate([data.geom_xpos, rotation.reshape(-1, 9)], 1)
 
 
 def _light_settings(model: mujoco.MjModel, width: int, height: int) -> None:

@@ -180,7 +180,7 @@ class Window:
             mujoco.mj_kinematics(self.model, self.data)
             mujoco.mj_comPos(self.model, self.data)
             mujoco.mj_camlight(self.model, self.data)
-            self._ghosts.draw(self.handle.user_scn, others, colours, hands=not explorer.settings.refine)
+            self._ghosts.draw(self.handle.user_scn, others, colours, result.q[0])
         self.handle.set_texts([_overlay(explorer, self.gliding), *([_help()] if self.helping else [])])
 
     def _change(self, **settings: Any) -> None:
