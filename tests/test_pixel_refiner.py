@@ -214,7 +214,7 @@ def test_misuse_is_refused(arm, frames):
         refiner(arm).refine(pixels, q[:, :4])
     with pytest.raises(InvalidInputError, match="no batch shape in common"):
         refiner(arm).refine(pixels, q[:7])
-    with pytest.raises(InvalidInputError, match="weights: expected numbers of at least 0"):
+    with pytest.raises(InvalidInputError, match="weights: expected finite numbers of at least 0"):
         refiner(arm).refine(pixels, q, weights=-np.ones((2, 2)))
     with pytest.raises(InvalidInputError, match="q: expected shape"):
         Dots(arm, DOTS).positions(q[:, :4])
