@@ -112,6 +112,19 @@ def test_a_robust_scale_leaves_one_wrong_dot_without_effect(arm, frames):
     assert np.median(np.abs(left_out.q - q).max(-1)) < 1e-6
 
 
+def test_frames_with_one_wrong_dot_are_explained_by_the_others(arm, frames):
+    q, pixels = frames[0], frames[1].copy()
+    rng = np.random.default_rng(6)
+    i, camera, dot = np.arange(30), rng.integers(2, size=30), rng.integers(2, size=30)
+    pixels[i, camera, dot] += 60.0 * rng.choice([-1, 1], (30, 2))
+    start = _near(q, rng, 0.1)
+    plain, result = refiner(arm).refine(pixels, start), refiner(arm).refine_without_one(pixels, start)
+    assert plain.success[30:].all() and plain.success[:30].mean() < 0.3
+    assert result.success.mean() > 0.95 and (result.n_views[30:] == 4).all()
+    assert np.median(np.abs(result.q - q)[:30].max(-1)) < 1e-3
+    assert refiner(arm).refine_without_one(pixels[0], start[0]).n_views == 3
+
+
 def test_a_dot_that_one_camera_misses_is_made_up_for_by_the_other(arm, frames):
     q, pixels = frames[0], frames[1].copy()
     pixels[:, 1, 0, 0] = np.nan  # half of a dot is none

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,6 +122,34 @@ class PixelRefiner:
         rows = np.flatnonzero(valid)
         q, steps, at_rest = self._descend(seen.rows(rows), starts[rows])
         return self._judged(seen, rows, q, steps, at_rest, moved).reshape(*batch)
+
+    def refine_without_one(
+        self, pixels: ArrayLike, q0: ArrayLike, *, weights: ArrayLike | None = None, prior: ArrayLike | None = None
+    ) -> PixelResult:
+        """As `refine`; frames that miss their pixels are tried again without each of the dots in each camera.
+
+        The one that is left out for the least error counts, if that is within tolerance: it was followed wrongly. Two
+        cameras and two dots give 8 numbers for 5 joints, 6 without one of them: just enough to tell which one.
+
+        Raises:
+            InvalidInputError: see `refine`.
+        """
+        first = self.refine(pixels, q0, weights=weights, prior=prior)
+        seen, starts, batch = self._prepared(pixels, q0, weights, prior)
+        found = first.reshape(len(starts))
+        rows = np.flatnonzero(~found.success & (found.n_views > 2))
+        n_cameras, n_dots = len(self.cameras), self.dots.n_dots
+        without = 1.0 - np.eye(n_cameras * n_dots).reshape(-1, n_cameras, n_dots)
+        again = self.refine(
+            seen.pixels[rows, None],
+            starts[rows, None],
+            weights=seen.weights[rows, None] * without,
+            prior=seen.prior[rows, None],
+        )
+        best = again[np.arange(len(rows)), np.argmin(np.where(again.success, again.pixel_error, np.inf), -1)]
+        for field in fields(PixelResult):
+            getattr(found, field.name)[rows[best.success]] = getattr(best, field.name)[best.success]
+        return found.reshape(*batch)
 
     def search(self, pixels: ArrayLike, q0: ArrayLike, *, weights: ArrayLike | None = None) -> PixelResult:
         """One answer for each frame: that of its starts `(*batch, n, dof)` which ends with the least error.
