@@ -15,11 +15,12 @@ from pixel_cases import DOTS, LENS, jaw_arm, joints, look_at, seen, two_cameras
 
 from hybrid_ik.apps import offscreen
 from hybrid_ik.errors import InvalidInputError, RobotError
+from hybrid_ik.pixels.arm_calibration import _ArmProblem, _State, calibrate_arm
 from hybrid_ik.pixels.calibration import (
     CalibrationConfig,
-    _moved,
     calibrate_camera,
     calibrate_cameras,
+    moved_camera,
     parameter_jacobian,
 )
 from hybrid_ik.pixels.cameras import Camera
@@ -60,7 +61,9 @@ def test_the_derivative_by_lens_and_pose_is_that_of_finite_differences(seed):
     camera, points = random_camera(rng), points_in_view(rng)
     J, h = parameter_jacobian(camera, points), 1e-6
     for i, step in enumerate(h * np.eye(15)):
-        difference = (_moved(camera, step).project(points) - _moved(camera, -step).project(points)) / (2 * h)
+        difference = (moved_camera(camera, step).project(points) - moved_camera(camera, -step).project(points)) / (
+            2 * h
+        )
         np.testing.assert_allclose(J[..., i], difference, rtol=1e-5, atol=1e-5)
 
 
@@ -230,10 +233,10 @@ def test_a_camera_that_is_not_there_or_no_pinhole_is_refused():
 
 @pytest.fixture(scope="module")
 def recording():
-    """An arm with dots, joints of 400 frames, and pixels with half a pixel of noise, 5 % of them anywhere."""
+    """An arm with dots, joints of 300 frames, and pixels with half a pixel of noise, 5 % of them anywhere."""
     rng, cameras = np.random.default_rng(3), two_cameras()
     dots = Dots(jaw_arm(), DOTS)
-    q = joints(dots.robot, 400, rng)
+    q = joints(dots.robot, 300, rng)
     pixels = seen(cameras, dots, q)
     pixels += rng.normal(size=pixels.shape) * 0.5
     wrong = rng.random(pixels.shape[:-1]) < 0.05
@@ -275,8 +278,8 @@ def test_calibration_without_noise_is_exact():
 
 def test_a_third_of_the_pairs_may_be_wrong():
     rng, dots = np.random.default_rng(5), Dots(jaw_arm(), DOTS)
-    q = joints(dots.robot, 300, rng)
-    pixels = seen(two_cameras(), dots, q) + rng.normal(size=(300, 2, 2, 2)) * 0.5
+    q = joints(dots.robot, 200, rng)
+    pixels = seen(two_cameras(), dots, q) + rng.normal(size=(200, 2, 2, 2)) * 0.5
     wrong = rng.random(pixels.shape[:-1]) < 0.33
     pixels[wrong] = rng.uniform(0, 480, (wrong.sum(), 2))
     assert _arm_error(calibrate_cameras(dots, q, pixels, SIZES), dots).max() < 2e-3
@@ -288,6 +291,49 @@ def test_fewer_unknowns_keep_what_they_leave_out(recording):
     camera = calibrate_cameras(dots, q, pixels, SIZES, config)[0].camera
     assert camera.center.tolist() == [319.5, 239.5] and (camera.distortion[1:] == 0).all()
     assert camera.matrix[0, 0] != camera.matrix[1, 1]
+
+
+def test_the_derivative_by_cameras_and_arm_is_that_of_finite_differences(recording):
+    dots, q, pixels, _ = recording
+    problem = _ArmProblem(dots, q[:10], pixels[:10], CalibrationConfig().basis(), np.full(12, 3.0))
+    state, h = _State(tuple(two_cameras()), 0.01 * np.arange(12.0)), 1e-6
+    J = problem.jacobian(state)
+    for i, step in enumerate(h * np.eye(J.shape[-1])):
+        up, down = problem.moved(state, step), problem.moved(state, -step)
+        difference = (problem.residuals(up) - problem.residuals(down)) / (2 * h)
+        np.testing.assert_allclose(J[..., i], difference, rtol=1e-5, atol=1e-4)
+        slope = (problem.prior(up)[0] - problem.prior(down)[0]) / (2 * h)
+        np.testing.assert_allclose(2 * problem.prior(state)[1][i], slope, atol=1e-6)
+
+
+def test_zeros_of_joints_and_places_of_dots_are_found_with_the_cameras():
+    rng, believed = np.random.default_rng(7), Dots(jaw_arm(), DOTS)
+    offsets = np.radians([0.0, 1.5, -2.0, 1.0, -1.5, 0.0])
+    true = Dots(believed.robot, DOTS, [[0.003, -0.002, 0.004], [-0.002, 0.003, 0.002]])
+    q = joints(believed.robot, 200, rng)
+    pixels = seen(two_cameras(), true, q + offsets)
+    pixels += rng.normal(size=pixels.shape) * 0.5
+    wrong = rng.random(pixels.shape[:-1]) < 0.05
+    pixels[wrong] = rng.uniform(0, 480, (wrong.sum(), 2))
+    rough = calibrate_cameras(believed, q, pixels, SIZES)
+    fit = calibrate_arm(believed, q, pixels, [fit.camera for fit in rough])
+    assert min(fit.rms for fit in rough) > 2.0 and 0.6 < fit.rms < 0.8
+    assert np.degrees(np.abs(fit.offsets - offsets)[1:4]).max() < 0.2
+    assert np.abs(fit.dots.shifts - true.shifts)[0].max() < 1e-3
+    assert (fit.inliers & wrong).sum() <= 3 and fit.inliers.shape == wrong.shape
+    fresh = joints(believed.robot, 100, rng)
+    places = np.stack([camera.project(fit.dots.positions(fresh + fit.offsets)) for camera in fit.cameras], 1)
+    assert np.median(np.linalg.norm(places - seen(two_cameras(), true, fresh + offsets), axis=-1)) < 0.2
+
+
+def test_arms_that_cannot_be_calibrated_are_refused(recording):
+    dots, q, pixels, _ = recording
+    with pytest.raises(InvalidInputError, match=r"expected joints \(m, 6\)"):
+        calibrate_arm(dots, q[:5], pixels, two_cameras())
+    with pytest.raises(InvalidInputError, match="all dots are missing"):
+        calibrate_arm(dots, q, np.full_like(pixels, np.nan), two_cameras())
+    with pytest.raises(InvalidInputError, match=r"shifts: expected shape \(2, 3\)"):
+        Dots(dots.robot, DOTS, [1.0, 2.0, 3.0])
 
 
 def test_what_does_not_fix_a_camera_is_refused():

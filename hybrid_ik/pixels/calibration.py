@@ -13,6 +13,7 @@ from hybrid_ik.pixels.calibration_start import first_guesses
 from hybrid_ik.pixels.cameras import Camera
 from hybrid_ik.pixels.dots import Dots
 from hybrid_ik.pixels.lens import coefficient_jacobian, distort
+from hybrid_ik.pixels.robust_fit import RobustFit
 from hybrid_ik.pose import Pose, multiply_quaternions
 
 Array = NDArray[np.float64]
@@ -20,12 +21,6 @@ Array = NDArray[np.float64]
 MIN_POINTS = 12
 STILL = 1e-3  # m: the points are spread less than this
 FLAT = 0.01  # the smallest spread of the points, as a share of the largest
-TO_SIGMA = 1.0 / 1.1774  # of the median length of errors that are normal in both directions (Rayleigh)
-FAR = 4.0  # standard deviations beyond which a pair is an outlier: 1 of 3,000 good ones
-LEAST_SIGMA = 0.05  # px: closer than this nothing is measured
-BEHIND = 1e4  # px, the error of a point behind the camera
-SCALES = 8  # of the robust sum, each from the errors left by the one before
-MOST_STEPS = 60
 POSE = slice(9, 15)
 
 
@@ -127,9 +122,8 @@ def calibrate_camera(
 ) -> CameraFit:
     r"""The camera that sees points of the world at given pixels: min of the sum of rho(|project(X_i) - u_i|).
 
-    From linear guesses (`first_guesses`), Levenberg and Marquardt's method on the soft L1 sum, rho(e) =
-    2 s^2 (sqrt(1 + e^2 / s^2) - 1), whose scale s follows the median error down; then least squares on the pairs that
-    are within 4 standard deviations, the latter from the median error. A third of the pairs may be wrong.
+    From linear guesses (`first_guesses`), Levenberg and Marquardt's method on a soft L1 sum, then on the squares of the
+    pairs that are no outliers; see `RobustFit`. A third of the pairs may be wrong.
 
     Args:
         points_world: `(*batch, 3)` [m].
@@ -146,10 +140,10 @@ def calibrate_camera(
     points, seen, valid = _pairs(points_world, pixels)
     _check_spread(points[valid])
     rng = np.random.default_rng(0) if rng is None else rng
-    fit = _Fit(points[valid], seen[valid], config.basis())
+    fit = CameraProblem(points[valid], seen[valid], config.basis())
     guesses = first_guesses(fit.points, fit.pixels, (width, height), rng)
     pose_and_focal = CalibrationConfig(principal_point=False, distortion_terms=0).basis()
-    coarse = _Fit(fit.points, fit.pixels, pose_and_focal)
+    coarse = CameraProblem(fit.points, fit.pixels, pose_and_focal)
     camera = min((coarse.robust(guess) for guess in guesses), key=lambda camera: float(np.median(fit.errors(camera))))
     camera, good = fit.trimmed(fit.robust(camera))
     inliers = np.zeros(len(points), dtype=bool)
@@ -157,74 +151,23 @@ def calibrate_camera(
     return _report(fit, camera, good, inliers.reshape(np.shape(points_world)[:-1]))
 
 
-class _Fit:
-    """Pairs of points (n, 3) and pixels (n, 2), and the unknowns that may change to make them meet."""
+class CameraProblem(RobustFit[Camera]):
+    """A camera that sees points (n, 3) at pixels (n, 2), and which of its 15 unknowns may change (15, k)."""
 
     def __init__(self, points: Array, pixels: Array, basis: Array) -> None:
         self.points, self.pixels, self.basis = points, pixels, basis
 
-    def errors(self, camera: Camera) -> Array:
-        """Distances (n,) [pixels]."""
-        e = camera.project(self.points) - self.pixels
-        return np.where(np.isfinite(e).all(-1), np.linalg.norm(e, axis=-1), BEHIND)
+    def residuals(self, state: Camera) -> Array:
+        """See `RobustFit`."""
+        return state.project(self.points) - self.pixels
 
-    def sigma(self, camera: Camera) -> float:
-        """Standard deviation of the errors in one direction, from their median [pixels]."""
-        return max(LEAST_SIGMA, TO_SIGMA * float(np.median(self.errors(camera))))
+    def jacobian(self, state: Camera) -> Array:
+        """See `RobustFit`."""
+        return parameter_jacobian(state, self.points) @ self.basis
 
-    def robust(self, camera: Camera) -> Camera:
-        """The camera of the least soft L1 sum, whose scale shrinks with the errors."""
-        everything = np.ones(len(self.points), dtype=bool)
-        last = np.inf
-        for _ in range(SCALES):
-            scale = 2.0 * self.sigma(camera)
-            if scale > 0.95 * last:
-                break
-            camera, last = self.descend(camera, everything, scale), scale
-        return camera
-
-    def trimmed(self, camera: Camera) -> tuple[Camera, NDArray[np.bool_]]:
-        """The camera of the least squares over pairs that are no outliers, and which these are (n,)."""
-        for _ in range(3):
-            good = self.errors(camera) <= FAR * self.sigma(camera)
-            camera = self.descend(camera, good, np.inf)
-        return camera, good
-
-    def descend(self, camera: Camera, rows: NDArray[np.bool_], scale: float) -> Camera:
-        """Levenberg and Marquardt's method, the damping in units of the diagonal: the unknowns have many units."""
-        part = _Fit(self.points[rows], self.pixels[rows], self.basis)
-        mu, cost = 1e-3, part.cost(camera, scale)
-        A, g = part.normal_equations(camera, scale)
-        for _ in range(MOST_STEPS):
-            step = -np.linalg.solve(A + mu * np.diag(np.diag(A) + 1e-12 * np.trace(A)), g)
-            moved = _moved(camera, self.basis @ step)
-            new = np.inf if moved is None else part.cost(moved, scale)
-            if moved is None or not new < cost:
-                mu *= 8
-                if mu > 1e8:
-                    break
-                continue
-            gain, camera, cost, mu = cost - new, moved, new, mu / 5
-            if gain <= 1e-9 * cost:
-                break
-            A, g = part.normal_equations(camera, scale)
-        return camera
-
-    def cost(self, camera: Camera, scale: float) -> float:
-        """The sum of squares, or for a finite scale [pixels] the soft L1 sum [pixels^2]."""
-        squares = self.errors(camera) ** 2
-        if np.isinf(scale):
-            return float(squares.sum())
-        return float(2 * scale**2 * (np.sqrt(1 + squares / scale**2) - 1).sum())
-
-    def normal_equations(self, camera: Camera, scale: float) -> tuple[Array, Array]:
-        """J^T W J (k, k) and J^T W e (k,), W = rho' of each pair."""
-        e = camera.project(self.points) - self.pixels
-        seen = np.isfinite(e).all(-1)
-        weights = 1.0 / np.sqrt(1 + np.square(self.errors(camera)) / scale**2)
-        J, e = parameter_jacobian(camera, self.points[seen]) @ self.basis, e[seen]
-        weighted = J * weights[seen, None, None]
-        return np.tensordot(weighted, J, ((0, 1), (0, 1))), np.tensordot(weighted, e, ((0, 1), (0, 1)))
+    def moved(self, state: Camera, step: Array) -> Camera | None:
+        """See `RobustFit`."""
+        return moved_camera(state, self.basis @ step)
 
 
 def parameter_jacobian(camera: Camera, points: Array) -> Array:
@@ -245,10 +188,10 @@ def parameter_jacobian(camera: Camera, points: Array) -> Array:
     return J
 
 
-def _moved(camera: Camera, step: Array) -> Camera | None:
+def moved_camera(camera: Camera, step: Array) -> Camera | None:
     """The camera after a step (15,) of `parameter_jacobian`; None where it would be none."""
     focal = camera.focal_lengths + step[:2]
-    if not np.isfinite(step).all() or not (focal > 0.05 * camera.focal_lengths).all():
+    if not (focal > 0.05 * camera.focal_lengths).all():
         return None
     matrix = camera.matrix.copy()
     matrix[[0, 1], [0, 1]] = focal
@@ -260,10 +203,10 @@ def _moved(camera: Camera, step: Array) -> Camera | None:
     return replace(camera, matrix=matrix, distortion=camera.distortion + step[4:9], T_camera_world=moved)
 
 
-def _report(fit: _Fit, camera: Camera, good: NDArray[np.bool_], inliers: NDArray[np.bool_]) -> CameraFit:
+def _report(fit: CameraProblem, camera: Camera, good: NDArray[np.bool_], inliers: NDArray[np.bool_]) -> CameraFit:
     errors = fit.errors(camera)
     rms = float(np.sqrt(np.square(errors[good]).mean()))
-    A, _ = _Fit(fit.points[good], fit.pixels[good], fit.basis).normal_equations(camera, np.inf)
+    A, _ = fit.normal_equations(camera, np.inf, good)
     covariance = fit.basis @ np.linalg.pinv(A, hermitian=True) @ fit.basis.T * 0.5 * rms**2
     # The place c = -R^T t in the camera's axes changes by -v + w x t.
     t = camera.T_camera_world.position

@@ -23,14 +23,21 @@ class Dots:
     Args:
         robot: the arm.
         sites: names of the dots.
+        shifts: of the dots from their sites, in the sites' own axes `(n_dots, 3)` [m]; by default none.
 
     Raises:
         RobotError: there is no such site; the message lists those there are.
+        InvalidInputError: shifts of another shape.
     """
 
-    def __init__(self, robot: Robot, sites: Sequence[str]) -> None:
+    def __init__(self, robot: Robot, sites: Sequence[str], shifts: ArrayLike | None = None) -> None:
         self.robot, self.sites = robot, tuple(sites)
+        self.shifts = np.zeros((len(self.sites), 3)) if shifts is None else np.array(shifts, dtype=float)
+        if self.shifts.shape != (len(self.sites), 3):
+            raise InvalidInputError(f"shifts: expected shape ({len(self.sites)}, 3), got {self.shifts.shape}")
         self._ids = [_site(robot.model, name) for name in self.sites]
+        self._shifted = bool(self.shifts.any())
+        self._bodies = [int(robot.model.site_bodyid[site]) for site in self._ids]
         self._data = mujoco.MjData(robot.model)
         self._qpos, self._site_xpos = self._data.qpos, self._data.site_xpos  # views; to ask for them each time is slow
         self._qpos_ids = robot.model.jnt_qposadr[robot.joint_ids]
@@ -55,11 +62,11 @@ class Dots:
         points = np.full((len(rows), self.n_dots, 3), np.nan)
         for i in np.flatnonzero(np.isfinite(rows).all(-1)):
             self._place(rows[i])
-            points[i] = self._site_xpos[self._ids]
+            points[i] = self._points()
         return points.reshape(*q.shape[:-1], self.n_dots, 3)
 
     def jacobians(self, q: ArrayLike) -> tuple[Array, Array]:
-        """Positions as above, and d position / d q `(*batch, n_dots, 3, dof)` [m per rad or m], by `mj_jacSite`."""
+        """Positions as above, and d position / d q `(*batch, n_dots, 3, dof)` [m per rad or m], by `mj_jac`."""
         q = self._checked(q)
         rows = q.reshape(-1, self.robot.dof)
         points = np.full((len(rows), self.n_dots, 3), np.nan)
@@ -67,15 +74,32 @@ class Dots:
         for i in np.flatnonzero(np.isfinite(rows).all(-1)):
             self._place(rows[i])
             mujoco.mj_comPos(self.robot.model, self._data)
-            for k, site in enumerate(self._ids):
-                mujoco.mj_jacSite(self.robot.model, self._data, J[i, k], None, site)
-            points[i] = self._site_xpos[self._ids]
+            points[i] = self._points()
+            for k, body in enumerate(self._bodies):
+                mujoco.mj_jac(self.robot.model, self._data, J[i, k], None, points[i, k], body)
         batch = (*q.shape[:-1], self.n_dots)
         return points.reshape(*batch, 3), J[..., self._dof_ids].reshape(*batch, 3, self.robot.dof)
 
     def _place(self, q: Array) -> None:
         self._qpos[self._qpos_ids] = q
         mujoco.mj_kinematics(self.robot.model, self._data)
+
+    def rotations(self, q: ArrayLike) -> Array:
+        """Axes of the dots' sites in the world `(*batch, n_dots, 3, 3)`, for joints `(*batch, dof)`."""
+        q = self._checked(q)
+        rows = q.reshape(-1, self.robot.dof)
+        R = np.full((len(rows), self.n_dots, 9), np.nan)
+        for i in np.flatnonzero(np.isfinite(rows).all(-1)):
+            self._place(rows[i])
+            R[i] = self._data.site_xmat[self._ids]
+        return R.reshape(*q.shape[:-1], self.n_dots, 3, 3)
+
+    def _points(self) -> Array:
+        """Of the posture placed last (n_dots, 3)."""
+        points = self._site_xpos[self._ids]
+        if self._shifted:
+            points = points + (self._data.site_xmat[self._ids].reshape(-1, 3, 3) @ self.shifts[..., None])[..., 0]
+        return points
 
     def _checked(self, q: ArrayLike) -> Array:
         joints = np.asarray(q, dtype=float)

@@ -69,7 +69,7 @@ class PixelRefiner:
     Args:
         robot: the arm; with a tip on a jaw that moves, the jaw's joint is among its joints.
         cameras: calibrated, in the world of the robot's model.
-        sites: names of the dots, sites of the robot's model (`with_dots` adds some).
+        sites: names of the dots, sites of the robot's model (`with_dots` adds some); or the dots themselves.
         held: names of joints that keep the values they start from, as that of the jaw.
         config: steps, weights and tolerances.
 
@@ -82,7 +82,7 @@ class PixelRefiner:
         self,
         robot: Robot,
         cameras: Sequence[Camera],
-        sites: Sequence[str],
+        sites: Sequence[str] | Dots,
         held: Sequence[str] = (),
         config: PixelConfig = PixelConfig(),
     ) -> None:
@@ -93,7 +93,7 @@ class PixelRefiner:
         if not cameras:
             raise InvalidInputError("cameras: expected at least one, got none")
         self.robot, self.config, self.cameras = robot, config, tuple(cameras)
-        self.dots = Dots(robot, sites)
+        self.dots = Dots(robot, sites.sites, sites.shifts) if isinstance(sites, Dots) else Dots(robot, sites)
         self.residual = PixelResidual(self.dots, self.cameras, config.robust_scale, config.prior_weight)
         self._held = np.array([name in held for name in robot.joint_names])
 

@@ -49,7 +49,7 @@ class PixelResidual:
               \frac{\partial e_{ck}}{\partial q} = \frac{\partial \pi_c}{\partial p} J_k(q), \qquad
               \sum_{ck} w_{ck}\, \rho(|e_{ck}|) + |\lambda (q - q_{prior})|^2
 
-    p_k is the place of dot k, J_k its Jacobian by `mj_jacSite`, pi_c the projection of camera c, u the pixels, rho(e) =
+    p_k is the place of dot k, J_k its Jacobian by `mj_jac`, pi_c the projection of camera c, u the pixels, rho(e) =
     e^2, or 2 s^2 (sqrt(1 + e^2 / s^2) - 1) for a robust scale s.
 
     Args:
