@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hybrid_ik.diagnosis.singularity import LostMotion
     from hybrid_ik.errors import (
         CheckpointError,
+        DatasetError,
         HybridIKError,
         InvalidInputError,
         MissingPackageError,
@@ -48,6 +49,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Chain": "chain",
     "CheckpointError": "errors",
+    "DatasetError": "errors",
     "DeviceSampler": "samplers.device_network",
     "Diagnosis": "diagnosis.diagnosis",
     "GpuRefiner": "refiners.gpu",
@@ -91,6 +93,7 @@ _HOME = {
 __all__ = [
     "Chain",
     "CheckpointError",
+    "DatasetError",
     "DeviceSampler",
     "Diagnosis",
     "GpuRefiner",

@@ -21,5 +21,9 @@ class CheckpointError(HybridIKError, ValueError):
     """A network file is missing, damaged, too new, or belongs to another arm."""
 
 
+class DatasetError(HybridIKError, ValueError):
+    """A recording is missing, damaged or not what was expected; the message says which episode and frame."""
+
+
 class MissingPackageError(HybridIKError, ImportError):
     """A package that only this needs is not installed; the message says what brings it."""

@@ -42,6 +42,7 @@ FLOORS = {
     "host_solver": 7,
     "solution_sets": 7,
     "solver_parts": 7,
+    "pixels": 8,
     "tracking": 8,
     "diagnosis": 8,
     "pixels": 8,
@@ -109,7 +110,7 @@ def test_imports_go_downwards(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_torch_is_imported_by_modules_of_learning_only(path):
     if _room(path) != "learning":
-        heavy = {"torch", "dm_control", "robot_descriptions", "matplotlib"}
+        heavy = {"torch", "dm_control", "robot_descriptions", "matplotlib", "pyarrow", "av", "cv2"}
         assert not heavy & {name.split(".")[0] for name in _imports(path, module_level_only=True) if name}
 
 
@@ -146,8 +147,10 @@ def test_every_module_imports_and_says_what_it_is(name):
 
 
 def test_importing_the_package_loads_no_torch():
-    heavy = ["torch", "dm_control", "robot_descriptions", "matplotlib", "numba.cuda"]
-    loaded = _run(f"import sys, hybrid_ik; print([name for name in {heavy} if name in sys.modules])")
+    heavy = ["torch", "dm_control", "robot_descriptions", "matplotlib", "numba.cuda", "pyarrow", "av", "cv2"]
+    loaded = _run(
+        f"import sys, hybrid_ik, hybrid_ik.pixels.recording; print([name for name in {heavy} if name in sys.modules])"
+    )
     assert loaded == "[]"
 
 

@@ -1,1 +1,1 @@
-"""Joints from pixels: cameras, their calibration from a recording, and the refiner on reprojection errors."""
+"""From what cameras see of an arm to its joints: recordings, cameras, and the refiner on pixels."""
