@@ -1,6 +1,6 @@
 """Draws the pictures of the gallery from what the examples themselves have found.
 
-Usage: python examples/gallery.py [FOLDER [NAME ...]], as in: python examples/gallery.py docs/images/examples 06_whole_sets
+Usage: python examples/gallery.py [FOLDER [NAME ...]], as in: python examples/gallery.py docs/images/examples demo
 """
 
 import contextlib

@@ -45,7 +45,6 @@ FLOORS = {
     "pixels": 8,
     "tracking": 8,
     "diagnosis": 8,
-    "pixels": 8,
     "solver": 9,
     "apps": 10,
     "__init__": 11,
