@@ -52,7 +52,7 @@ def test_answers_are_verified_distinct_and_as_many_as_asked_for(explorer, n):
 
 
 def test_the_solid_one_is_what_the_solver_finds_nearest(explorer):
-    before, target = explorer.q, Pose(DOWN.position + [0.02, 0.0, -0.03], DOWN.quaternion)
+    before, target = explorer.q, Pose(DOWN.position + np.array([0.02, 0.0, -0.03]), DOWN.quaternion)
     explorer.move(target)
     twin = HybridSolver(explorer.robot, sampler="meanflow").solve(target, near=before)
     assert np.allclose(explorer.q, twin.q, atol=1e-5)
@@ -118,7 +118,7 @@ def test_a_chosen_answer_is_solid_and_followed(explorer):
     wanted = explorer.shown.result.q[5]
     assert len(explorer.choose(5).result) == 16
     assert np.array_equal(explorer.q, wanted)
-    explorer.move(Pose(DOWN.position + [0.0, 0.005, 0.0], DOWN.quaternion))
+    explorer.move(Pose(DOWN.position + np.array([0.0, 0.005, 0.0]), DOWN.quaternion))
     assert np.linalg.norm(explorer.q - wanted) < 0.1
     with pytest.raises(InvalidInputError, match="one of 16 answers, got 16"):
         explorer.choose(16)

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.clustering import clustered, cluster_size
+from hybrid_ik.apps.clustering import cluster_size, clustered
 from hybrid_ik.apps.studio import HIGHEST_GROUP
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
@@ -90,7 +90,7 @@ def skeleton(robot: Robot, model: mujoco.MjModel) -> list[Part]:
     data = mujoco.MjData(model)
     data.qpos = robot.model_qpos(robot.home)
     mujoco.mj_kinematics(model, data)
-    bones = _bones(model) + [_last_bone(robot, model, data)]
+    bones = [*_bones(model), _last_bone(robot, model, data)]
     tip = (robot.T_world_base @ robot.forward_kinematics(robot.home)).position
     radius = max(0.005, THICKNESS * float(np.ptp([*data.xpos[1:], tip], axis=0).max()))
     return [_capsule(body, start, end, radius) for body, start, end in bones if np.linalg.norm(end - start) > 1e-6]

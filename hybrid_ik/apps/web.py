@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import importlib
 import logging
-import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +15,10 @@ from numpy.typing import NDArray
 from hybrid_ik.apps.explorer import Explorer, Settings
 from hybrid_ik.apps.web_panel import Panel
 from hybrid_ik.apps.web_scene import Scene
+from hybrid_ik.apps.web_server import browser_address, free_port, import_viser, quiet
 from hybrid_ik.apps.web_text import distance_colours
 from hybrid_ik.apps.worker import Worker
-from hybrid_ik.errors import HybridIKError, InvalidInputError
+from hybrid_ik.errors import HybridIKError
 from hybrid_ik.loading import Source
 from hybrid_ik.pose import Pose
 from hybrid_ik.resources import shipped_robots
@@ -31,14 +28,8 @@ Array = NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
 HOST, PORT = "127.0.0.1", 8080  # this machine only, unless told otherwise
-PORTS_TRIED = 100
 FRAME = 1 / 30  # s, of a glide
 GLIDE_STEP = 0.02  # rad, in each
-REMEDY = "the web page needs viser: pip install 'hybrid-ik[viewer]'"
-
-
-class ViewerUnavailableError(HybridIKError):
-    """There is nothing to show a page with; the message says what to install."""
 
 
 class Page:
@@ -51,17 +42,15 @@ class Page:
     url: str
     """What to open in a browser."""
 
-    def __init__(
-        self, sources: dict[str, Any], explorer: Explorer, name: str, host: str, port: int
-    ) -> None:
-        self.asked_port, self.port = port, _free_port(host, port)
+    def __init__(self, sources: dict[str, Any], explorer: Explorer, name: str, host: str, port: int) -> None:
+        self.asked_port, self.port = port, free_port(host, port)
         self.explorer = explorer
         """What is looked at; changed by the worker only."""
         self._sources, self._name = sources, name
-        with _quiet():
-            self._server = _viser().ViserServer(host=host, port=self.port, label="hybrid_ik", verbose=False)
+        with quiet():
+            self._server = import_viser().ViserServer(host=host, port=self.port, label="hybrid_ik", verbose=False)
         self.port = self._server.get_port()
-        self.url = f"http://{_address(host)}:{self.port}"
+        self.url = f"http://{browser_address(host)}:{self.port}"
         self._over = threading.Event()
         self._order: NDArray[np.intp] = np.zeros(1, np.intp)
         self._turned = self._homed = False
@@ -90,7 +79,7 @@ class Page:
             return
         self._over.set()
         self.worker.close()
-        with _quiet():
+        with quiet():
             self._server.stop()
 
     def refresh(self) -> None:
@@ -185,7 +174,7 @@ class Page:
         """Scene and panel for another explorer."""
         explorer.update()  # once more: the first time says how long it takes to prepare a solver
         self.explorer, self._name = explorer, name
-        self._scene = Scene(self._server, explorer.robot, self.drag)
+        self._scene = Scene(self._server, explorer.robot, self.drag, lambda row: self.pick(row + 1))
         self._panel = Panel(self._server, explorer, list(self._sources), name, self)
         self._scene.move_gizmo(explorer.target)
 
@@ -239,7 +228,7 @@ def serve(
         InvalidInputError: a host or port that cannot be listened at.
         RobotError: no such robot, tip or base.
     """
-    _viser()
+    import_viser()
     own = Robot(robot, tip=tip, base=base)
     sources = {own.name: own if tip or base else robot}
     for other in shipped_robots() if robots is None else robots:
@@ -258,50 +247,5 @@ def time_updates(page: Page, targets: Pose) -> Array:
     return seconds
 
 
-def _viser() -> Any:
-    try:
-        return importlib.import_module("viser")
-    except ImportError as error:
-        raise ViewerUnavailableError(f"{REMEDY} ({error})") from error
-
-
 def _ignore(value: object) -> None:
     """Nothing, for jobs that are one call."""
-
-
-def _address(host: str) -> str:
-    """What a browser on this machine writes for a host."""
-    if host in ("", "0.0.0.0", "::"):
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
-
-
-def _free_port(host: str, port: int) -> int:
-    """The port, or the next one that nobody listens at; viser would look for one without end."""
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
-        raise InvalidInputError(f"port: expected a whole number from 0 (any free one) to 65535, got {port!r}")
-    for candidate in range(port, min(port + PORTS_TRIED, 65536)):
-        try:
-            family, kind, _, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                probe.listen()
-                return int(probe.getsockname()[1])
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise InvalidInputError(f"host: cannot listen at {host!r}: {error}") from error
-    raise InvalidInputError(f"port: none of {port} to {candidate} is free at {host!r}; choose another, or 0 for any")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without viser's banners, which it prints whether it is to be verbose or not."""
-    import rich
-
-    console = rich.get_console()
-    before, console.quiet = console.quiet, True
-    try:
-        yield
-    finally:
-        console.quiet = before

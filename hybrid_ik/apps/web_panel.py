@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,9 +69,7 @@ class Panel:
         listener: told what is done with the controls.
     """
 
-    def __init__(
-        self, server: Any, explorer: Explorer, robots: Sequence[str], name: str, listener: Listener
-    ) -> None:
+    def __init__(self, server: Any, explorer: Explorer, robots: Sequence[str], name: str, listener: Listener) -> None:
         self._gui, self._explorer, self._listener = server.gui, explorer, listener
         self._gui.reset()
         self._gui.set_panel_label("hybrid_ik")
@@ -137,7 +136,7 @@ class Panel:
             (least, "min_distance"),
             (posture, "posture"),
         ):
-            _hear(control, lambda value, setting=setting: listener.change(setting, value))
+            _hear(control, partial(listener.change, setting))
 
         def change_sampler(name: str) -> None:
             noise.disabled = name != "network"

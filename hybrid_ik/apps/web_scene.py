@@ -32,9 +32,12 @@ class Scene:
         server: a `viser.ViserServer`.
         robot: the arm.
         on_drag: told where the frame was dragged to, in the robot's base; called in the server's event loop.
+        on_pick: told which row of what is drawn was clicked; called there as well.
     """
 
-    def __init__(self, server: Any, robot: Robot, on_drag: Callable[[Pose], None]) -> None:
+    def __init__(
+        self, server: Any, robot: Robot, on_drag: Callable[[Pose], None], on_pick: Callable[[int], None]
+    ) -> None:
         self.server, self.robot = server, robot
         self.model = robot.drawable_model()
         self.data = mujoco.MjData(self.model)
@@ -44,7 +47,7 @@ class Scene:
         server.scene.reset()
         self._furnish()
         self._solid = self._add_solid(solid)
-        self._ghosts = [(part.body, self._add_ghost(part)) for part in ghosts]
+        self._ghosts = [(part.body, self._add_ghost(part, on_pick)) for part in ghosts]
         self._miss = self._add_miss()
         self.gizmo = self._add_gizmo(on_drag)
         self.frame()
@@ -133,13 +136,18 @@ class Scene:
         for i, part in enumerate(parts):
             name, rgba = f"/solid/{part.body}/{i}", part.rgba
             self.server.scene.add_mesh_simple(
-                name, part.vertices, part.faces, color=rgba[:3], opacity=None if rgba[3] == 1 else rgba[3], side="double"
+                name,
+                part.vertices,
+                part.faces,
+                color=rgba[:3],
+                opacity=None if rgba[3] == 1 else rgba[3],
+                side="double",
             )
         return list(frames.items())
 
-    def _add_ghost(self, part: Part) -> Any:
+    def _add_ghost(self, part: Part, on_pick: Callable[[int], None]) -> Any:
         nothing = np.tile(AWAY, (MOST_ANSWERS - 1, 1))
-        return self.server.scene.add_batched_meshes_simple(
+        ghost = self.server.scene.add_batched_meshes_simple(
             f"/ghosts/{part.body}",
             part.vertices,
             part.faces,
@@ -153,9 +161,20 @@ class Scene:
             receive_shadow=False,
         )
 
+        async def clicked(event: Any) -> None:
+            on_pick(event.instance_index + 1)
+
+        ghost.on_click(clicked)
+        return ghost
+
     def _add_miss(self) -> Any:
         return self.server.scene.add_line_segments(
-            "/miss", np.zeros((1, 2, 3), np.float32), colors=MISSED, thickness=3.0, thickness_units="screen", visible=False
+            "/miss",
+            np.zeros((1, 2, 3), np.float32),
+            colors=MISSED,
+            thickness=3.0,
+            thickness_units="screen",
+            visible=False,
         )
 
     def _add_gizmo(self, on_drag: Callable[[Pose], None]) -> Any:

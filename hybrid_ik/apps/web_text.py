@@ -39,7 +39,7 @@ class Row:
 
 
 def amount(value: float, unit: str) -> str:
-    """Three digits of a length or an angle, with a prefix: "1.84 nm", "37.8 mm"; "0" where nothing of it would be seen."""
+    """Three digits of a length or an angle, with a prefix: "1.84 nm", "37.8 mm"; "0 m" for next to nothing."""
     size = abs(value)
     if not size >= 5e-12:
         return f"0 {unit}"
@@ -98,10 +98,12 @@ def table_html(rows: Sequence[Row]) -> str:
     )
     head = "".join(f'<th style="font-weight:500;color:#868e96">{name}</th>' for name in ("", "off by", "and", "away"))
     return (
-        f'<div style="max-height:13em;overflow-y:auto;margin:0 .7em .4em"><table id="hybrid-ik-answers" onclick="{PICK}" '
+        '<div style="max-height:13em;overflow-y:auto;margin:0 .7em .4em">'
+        f'<table id="hybrid-ik-answers" onclick="{PICK}" '
         'title="Click a row to make that answer the solid one" style="width:100%;border-collapse:collapse;'
         'font-size:.8em;font-variant-numeric:tabular-nums;line-height:1.7;text-align:left">'
-        f'<thead style="position:sticky;top:0;background:#fff"><tr>{head}</tr></thead><tbody>{cells}</tbody></table></div>'
+        f'<thead style="position:sticky;top:0;background:#fff"><tr>{head}</tr></thead>'
+        f"<tbody>{cells}</tbody></table></div>"
     )
 
 
@@ -109,7 +111,8 @@ def joints_html(q: Array) -> str:
     """The joints `(dof,)` of the solid arm, to be copied."""
     text = "[" + ", ".join(f"{value:.6f}" for value in q) + "]"
     return (
-        '<div style="display:flex;gap:.4em;margin:0 .7em .6em"><input id="hybrid-ik-joints" readonly onclick="this.select()" '
+        '<div style="display:flex;gap:.4em;margin:0 .7em .6em">'
+        '<input id="hybrid-ik-joints" readonly onclick="this.select()" '
         f'title="Joints of the solid arm [rad, or m]" value="{text}" style="flex:1;min-width:0;font:0.75em monospace;'
         'padding:.3em .5em;border:1px solid #ced4da;border-radius:4px;color:#343a40;background:#fff">'
         f'<button onclick="{COPY}" style="font-size:.75em;padding:.2em .7em;border:1px solid #ced4da;border-radius:4px;'
