@@ -27,7 +27,7 @@ with serve(options.robot, port=options.port) as page:  # 127.0.0.1: this machine
     explorer = page.explorer
     start = explorer.target
     for step in np.linspace(0.0, 0.1, 20):
-        page.drag(Pose(start.position + np.array([0.0, step, 0.0]), start.quaternion))
+        page.move(Pose(start.position + np.array([0.0, step, 0.0]), start.quaternion))
     page.worker.settle()
     print(f"{len(explorer.shown.result)} answers in {1e3 * explorer.shown.seconds:.1f} ms")
     page.go_home()

@@ -10,6 +10,7 @@ import pytest
 
 from hybrid_ik.apps.explorer import Settings
 from hybrid_ik.apps.web import serve
+from hybrid_ik.pose import Pose
 
 pytest.importorskip("viser", reason="no viser here: pip install hybrid-ik[viewer]")
 pytest.importorskip("selenium", reason="no selenium here: pip install hybrid-ik[dev]")
@@ -79,7 +80,8 @@ def _on_screen(browser, page, point):
     way = np.asarray(point) - camera.position
     scale = box["height"] / 2 / np.tan(camera.fov / 2) / (way @ ahead)
     x, y = way @ side, way @ np.cross(side, ahead)
-    return np.array([box["x"] + box["width"] / 2 + scale * x, box["y"] + box["height"] / 2 - scale * y])
+    place = box["x"] + box["width"] / 2 + scale * x, box["y"] + box["height"] / 2 - scale * y
+    return np.round(place).astype(int)
 
 
 @needs_browser
@@ -98,11 +100,11 @@ def test_the_frame_is_dragged_with_the_mouse_and_the_answers_follow(browser, pag
     R_world_target = page.explorer.target.rotation_matrix()
     grip = _on_screen(browser, page, start + 0.6 * scale * R_world_target[:, 0])
     goal = _on_screen(browser, page, start + 1.4 * scale * R_world_target[:, 0])
-    before, (dx, dy) = page.explorer.q, np.round(goal - grip).astype(int).tolist()
+    before, (dx, dy) = page.explorer.q, (goal - grip).tolist()
 
     def dragged():
         mouse = ActionChains(browser, duration=50)
-        mouse.w3c_actions.pointer_action.move_to_location(*np.round(grip).astype(int).tolist())
+        mouse.w3c_actions.pointer_action.move_to_location(*grip.tolist())
         mouse.pause(0.3).click_and_hold().move_by_offset(dx // 2, dy // 2).pause(0.2)
         mouse.move_by_offset(dx - dx // 2, dy - dy // 2).pause(0.2).release().perform()
         return np.linalg.norm(page._scene.gizmo.position - start) > 0.02
@@ -142,6 +144,25 @@ def test_a_row_is_clicked_and_its_joints_can_be_copied(browser, page):
     button = browser.find_element(By.CSS_SELECTOR, "#hybrid-ik-joints + button")
     button.click()
     assert button.text == "copied"
+
+
+@needs_browser
+def test_a_click_on_a_ghost_makes_it_the_solid_arm(browser, page):
+    from selenium.webdriver import ActionChains
+
+    before, ghosts = page.explorer.q, iter(page._scene._ghosts[2:5] * 10)
+    position, quaternion = page._scene._place(page.explorer.shown.result.q[page._order[-1:]])
+
+    def clicked():
+        body, handle = next(ghosts)
+        R_world_body = Pose(position[0, body], quaternion[0, body]).rotation_matrix()
+        middle = R_world_body @ handle.vertices.mean(0) + position[0, body]
+        mouse = ActionChains(browser, duration=50)
+        mouse.w3c_actions.pointer_action.move_to_location(*_on_screen(browser, page, middle).tolist())
+        mouse.pause(0.5).click().pause(0.5).perform()
+        return not np.array_equal(page.explorer.q, before)
+
+    _wait(clicked, "another arm to be solid")
 
 
 @needs_browser

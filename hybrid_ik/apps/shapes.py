@@ -24,6 +24,7 @@ Faces = NDArray[np.int64]
 SOLID_VERTICES = 40_000  # of one arm in its own colours
 GHOST_VERTICES = 8_000  # of each of the others
 SECTIONS = 24  # around a cylinder
+INSET = 0.0025  # by how much ghosts are thinner, in parts of the length of the links
 CREASE = 0.6  # rad between two faces, from which on their edge is drawn as one
 THICKNESS = 0.02  # of bones, in parts of the size of the arm
 PLAIN = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's colour of a geom that was given none: that of its material comes first
@@ -57,9 +58,13 @@ def solid_parts(robot: Robot, model: mujoco.MjModel, most_vertices: int = SOLID_
 
 
 def ghost_parts(robot: Robot, model: mujoco.MjModel, most_vertices: int = GHOST_VERTICES) -> list[Part]:
-    """The moving bodies, one part for each; arguments as those of `solid_parts`."""
+    """The moving bodies, one part for each, a little thinner than they are; arguments as those of `solid_parts`.
+
+    Where a ghost turns about an axis of its shape it lies in the solid arm, not in its very surface, which would flicker.
+    """
     moving = [part for part in _parts(robot, model) if model.body_weldid[part.body] != 0]
-    return _reduced(_joined(moving, by_colour=False), most_vertices)
+    depth = INSET * float(np.linalg.norm(robot.chain.T_link[:, :3, 3], axis=-1).sum())
+    return [_thinner(part, depth) for part in _reduced(_joined(moving, by_colour=False), most_vertices)]
 
 
 def visible_parts(model: mujoco.MjModel) -> list[Part]:
@@ -197,6 +202,17 @@ def _reduced(parts: list[Part], most_vertices: int) -> list[Part]:
     if cell == 0:
         return parts
     return [Part(part.body, *clustered(part.vertices, part.faces, cell), part.rgba) for part in parts]
+
+
+def _thinner(part: Part, depth: float) -> Part:
+    """The same with its surface moved inwards [m]."""
+    p = part.vertices[part.faces]
+    normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
+    outward = np.zeros_like(part.vertices)
+    for corner in part.faces.T:
+        np.add.at(outward, corner, normal)
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-12)
+    return Part(part.body, part.vertices - depth * outward, part.faces, part.rgba)
 
 
 def _creased(part: Part) -> Part:

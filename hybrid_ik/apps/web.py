@@ -53,7 +53,7 @@ class Page:
         self.url = f"http://{browser_address(host)}:{self.port}"
         self._over = threading.Event()
         self._order: NDArray[np.intp] = np.zeros(1, np.intp)
-        self._turned = self._homed = False
+        self._turned = self._placed = False
         self.worker = Worker(self.refresh, self._failed, self._glide_on)
         try:
             self._server.gui.configure_theme(show_logo=False, show_share_button=False)
@@ -95,19 +95,18 @@ class Page:
             self._scene.draw(q, colours)
             tip = explorer.robot.forward_kinematics(q[0])
             self._scene.point_at(tip, explorer.target, missed=not explorer.shown.reached)
-            if self._homed:
+            if self._placed:
                 self._scene.move_gizmo(explorer.target)
             self._panel.show(self._order, distance, colours, gliding=self._gliding, turned=self._turned)
-        self._turned = self._homed = False
+        self._turned = self._placed = False
 
     def drag(self, T_base_target: Pose) -> None:
+        """What the frame in the picture calls when it is dragged, and has no need to be moved itself."""
+        self._ask_target(T_base_target, placed=False)
+
+    def move(self, T_base_target: Pose) -> None:
         """Move the target; a newer one takes its place if it comes before there was time."""
-
-        def job() -> None:
-            self.worker.period = None
-            self.explorer.move(T_base_target)
-
-        self.worker.ask("target", job)
+        self._ask_target(T_base_target, placed=True)
 
     def change(self, setting: str, value: Any) -> None:
         """Change one of the `Settings`."""
@@ -154,13 +153,8 @@ class Page:
 
     def go_home(self) -> None:
         """Move the target to where the tip is at home."""
-
-        def job() -> None:
-            self._homed = True
-            robot = self.explorer.robot
-            self.explorer.move(robot.forward_kinematics(robot.home))
-
-        self.worker.ask("target", job)
+        robot = self.explorer.robot
+        self.move(robot.forward_kinematics(robot.home))
 
     def redraw(self) -> None:
         """Show the same again, after another choice of what is to be seen of it."""
@@ -169,6 +163,13 @@ class Page:
     @property
     def _gliding(self) -> bool:
         return self.worker.period is not None
+
+    def _ask_target(self, T_base_target: Pose, placed: bool) -> None:
+        def job() -> None:
+            self.worker.period, self._placed = None, placed
+            self.explorer.move(T_base_target)
+
+        self.worker.ask("target", job)
 
     def _furnish(self, explorer: Explorer, name: str) -> None:
         """Scene and panel for another explorer."""

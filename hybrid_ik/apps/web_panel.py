@@ -78,8 +78,9 @@ class Panel:
         self._state = self._gui.add_html("")
         self._add_settings(robots, name)
         self._add_answers()
-        self._add_self_motion()
         self._add_curves()
+        self._add_self_motion()
+        self._add_numbers()
 
     def show(self, order: NDArray[np.intp], distance: Array, colours: Array, *, gliding: bool, turned: bool) -> None:
         """Say and plot what the explorer shows.
@@ -151,16 +152,19 @@ class Panel:
             self._table = gui.add_html("")
             self._joints = gui.add_html("")
             actions = gui.add_button_group("Go to", ("next answer", "home"))
-            with gui.add_folder("By number", expand_by_default=False):  # the rows of the table press these
-                numbers = gui.add_button_group("Number", tuple(f"#{i + 1}" for i in range(MOST_ANSWERS)))
         _hear(actions, lambda name: listener.go_home() if name == "home" else listener.pick_next())
-        _hear(numbers, lambda text: listener.pick(int(text[1:])))
+
+    def _add_numbers(self) -> None:
+        """Buttons that the rows of the table, and the dots of the plot, press: a page's own texts cannot call us."""
+        with self._gui.add_folder("Answers by number", expand_by_default=False):
+            numbers = self._gui.add_button_group("Number", tuple(f"#{i + 1}" for i in range(MOST_ANSWERS)))
+        _hear(numbers, lambda text: self._listener.pick(int(text[1:])))
 
     def _add_self_motion(self) -> None:
         gui, listener, names = self._gui, self._listener, self._names
         with gui.add_folder("Self-motion, tool at rest"):
             self._glide = gui.add_checkbox("Glide", False, disabled=not self._explorer.can_glide)
-            self._joint = gui.add_dropdown("Joint", tuple(names), initial_value=names[len(names) // 2])
+            self._joint = gui.add_dropdown("Joint", tuple(names), initial_value=names[self._most_varied()[0]])
             self._value = gui.add_slider("Its value", -1.0, 1.0, 1e-3, 0.0, disabled=True)
         _hear(self._glide, listener.glide)
         _hear(self._joint, lambda name: listener.redraw())
@@ -168,15 +172,18 @@ class Panel:
 
     def _add_curves(self) -> None:
         gui, names = self._gui, self._names
-        curves = self._explorer.curves
-        spread = np.ptp(curves.q, axis=0) if curves else np.ones(len(names))
-        x, *rest = sorted(np.argsort(-spread, kind="stable")[:2].tolist())
-        with gui.add_folder("All solutions" if curves is not None else "Answers, two joints of them"):
+        x, *rest = sorted(self._most_varied()[:2])
+        with gui.add_folder("All solutions" if self._explorer.curves is not None else "Answers, two joints of them"):
             self._plot = gui.add_html("")
             self._x = gui.add_dropdown("Across", tuple(names), initial_value=names[x])
             self._y = gui.add_dropdown("Up", tuple(names), initial_value=names[rest[0] if rest else x])
         for handle in (self._x, self._y):
             _hear(handle, lambda name: self._listener.redraw())
+
+    def _most_varied(self) -> list[int]:
+        """The joints, those first whose values differ most among the answers."""
+        q = self._explorer.curves.q if self._explorer.curves else self._explorer.shown.result.q
+        return [int(joint) for joint in np.argsort(-np.ptp(q, axis=0), kind="stable")]
 
     def _show_joint(self) -> None:
         """The slider's range is what the joint has on the curve of the solid arm."""

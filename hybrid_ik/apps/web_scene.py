@@ -17,9 +17,11 @@ from hybrid_ik.robot import Robot
 Array = NDArray[np.float64]
 
 OPACITY = 0.3  # of a ghost
+GAMMA = 2.2  # the page takes colours of batched meshes as linear, unlike those of other meshes
 AWAY = (0.0, 0.0, -1e6)  # where spare ghosts are: beyond what the camera sees, so that they cost it nothing
 SAME_PLACE = 1e-4  # m, and entries of quaternions: such a part of a ghost is hidden, the solid arm shows it
 GIZMO = 0.16  # its size, in parts of that of the arm
+ROOM = 1.2  # around the arm at home, for the frame at its tip
 FIELD_OF_VIEW = 0.6  # rad, of the height
 VIEW = np.array([0.78, -0.52, 0.34])  # from where the camera looks
 MISSED = (214, 69, 48)  # colour of the line from the tip to a target out of reach
@@ -65,7 +67,7 @@ class Scene:
             handle.batched_positions = _filled(position[1:, body], n, AWAY)
             handle.batched_wxyzs = _filled(quaternion[1:, body], n, [1.0, 0.0, 0.0, 0.0])
             handle.batched_scales = _filled(moved[1:, body].astype(float), n)
-            handle.batched_colors = _filled(colours[1:], n)
+            handle.batched_colors = _filled(colours[1:] ** GAMMA, n)
 
     def point_at(self, T_base_tip: Pose, T_base_target: Pose, missed: bool) -> None:
         """A line from the tip to a target that it does not reach, or none."""
@@ -81,7 +83,7 @@ class Scene:
     def frame(self) -> None:
         """Turn the cameras of all who look, and of those who will, to where the arm fills the picture."""
         way = VIEW / np.linalg.norm(VIEW)
-        eye = self._centre + way * self._radius / np.sin(FIELD_OF_VIEW / 2)
+        eye = self._centre + way * ROOM * self._radius / np.sin(FIELD_OF_VIEW / 2)
         for camera in (self.server.initial_camera, *(c.camera for c in self.server.get_clients().values())):
             camera.fov = FIELD_OF_VIEW
             camera.position, camera.look_at = tuple(eye), tuple(self._centre)
@@ -103,7 +105,8 @@ class Scene:
         for part in parts:
             R_world_body = Pose(position[part.body], quaternion[part.body]).rotation_matrix()
             corners.append(part.vertices @ R_world_body.T + position[part.body])
-        points = np.concatenate(corners) if corners else position
+        tip = self.robot.T_world_base @ self.robot.forward_kinematics(self.robot.home)
+        points = np.concatenate([*corners, tip.position[None]])
         centre = (points.min(0) + points.max(0)) / 2
         return centre, max(0.05, float(np.linalg.norm(points - centre, axis=1).max()))
 
