@@ -60,7 +60,7 @@ def solid_parts(robot: Robot, model: mujoco.MjModel, most_vertices: int = SOLID_
 def ghost_parts(robot: Robot, model: mujoco.MjModel, most_vertices: int = GHOST_VERTICES) -> list[Part]:
     """The moving bodies, one part for each, a little thinner than they are; arguments as those of `solid_parts`.
 
-    Where a ghost turns about an axis of its shape it lies in the solid arm, not in its very surface, which would flicker.
+    Where a ghost turns about an axis of its shape it lies in the solid arm, not in its surface, which would flicker.
     """
     moving = [part for part in _parts(robot, model) if model.body_weldid[part.body] != 0]
     depth = INSET * float(np.linalg.norm(robot.chain.T_link[:, :3, 3], axis=-1).sum())
