@@ -243,9 +243,21 @@ def test_a_robot_that_cannot_be_had_is_said_and_the_old_one_stays(caplog):
 
 
 @pytest.mark.parametrize("count", [1, 2, 32])
-def test_any_number_of_answers(page, count):
+def test_any_number_of_answers_and_the_slider_says_so(page, count):
     _do(page, "change", "n_solutions", count)
-    assert _state(page)[0]["answers"] == count
+    assert _state(page)[0]["answers"] == count == page._panel._controls["n_solutions"].value
+
+
+def test_the_noise_scale_is_for_the_network_only(page):
+    assert not page._panel._controls["noise_scale"].disabled
+    _do(page, "change", "sampler", "random")
+    assert page._panel._controls["noise_scale"].disabled and _state(page)[0]["answers"] == 16
+
+
+def test_settings_beyond_the_sliders_are_no_harm():
+    settings = Settings(n_solutions=8, min_distance=1e-3, noise_scale=5.0, sampler="network")
+    with serve("panda", port=0, settings=settings) as page:
+        assert _state(page)[0]["answers"] == 8
 
 
 def test_every_robot_of_the_tests_has_a_page(robot):

@@ -97,7 +97,8 @@ class Page:
             self._scene.point_at(tip, explorer.target, missed=not explorer.shown.reached)
             if self._placed:
                 self._scene.move_gizmo(explorer.target)
-            self._panel.show(self._order, distance, colours, gliding=self._gliding, turned=self._turned)
+            held = self._turned or self.worker.waiting  # what waits may come from a slider that is farther on by now
+            self._panel.show(self._order, distance, colours, gliding=self._gliding, held=held)
         self._turned = self._placed = False
 
     def drag(self, T_base_target: Pose) -> None:

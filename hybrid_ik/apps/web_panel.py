@@ -82,7 +82,7 @@ class Panel:
         self._add_self_motion()
         self._add_numbers()
 
-    def show(self, order: NDArray[np.intp], distance: Array, colours: Array, *, gliding: bool, turned: bool) -> None:
+    def show(self, order: NDArray[np.intp], distance: Array, colours: Array, *, gliding: bool, held: bool) -> None:
         """Say and plot what the explorer shows.
 
         Args:
@@ -90,7 +90,7 @@ class Panel:
             distance: of these `(n,)` from the solid one [rad, or m].
             colours: of their arms `(n, 3)`.
             gliding: whether the solid arm keeps moving.
-            turned: whether it moves because the slider does, which then stays where it is held.
+            held: whether somebody may hold a slider, so that they stay where they are.
         """
         shown = self._explorer.shown
         tints = [SOLID_COLOUR, *(css(colour) for colour in colours[1:])]
@@ -99,8 +99,8 @@ class Panel:
         self._state.content = self._state_html(shown)
         self._table.content = table_html([Row(*field) for field in fields])
         self._joints.content = joints_html(self._explorer.q)
-        self._glide.value = gliding
-        if not turned:
+        if not held:
+            self._show_settings(gliding)
             self._show_joint()
         x, y = self._axis(self._x.value), self._axis(self._y.value)
         self._plot.content = curves_svg(self._explorer.curves, result.q, tints, x, y)
@@ -119,32 +119,23 @@ class Panel:
         return list(self._explorer.robot.joint_names)
 
     def _add_settings(self, robots: Sequence[str], name: str) -> None:
-        gui, settings, listener = self._gui, self._explorer.settings, self._listener
+        gui, now = self._gui, self._explorer.settings
         with gui.add_folder("Solver"):
             robot = gui.add_dropdown("Robot", tuple(robots), initial_value=name)
-            sampler = gui.add_dropdown("Starts", self._explorer.samplers, initial_value=settings.sampler)
-            noise = gui.add_slider("Noise scale", 0.1, 3.0, 0.05, settings.noise_scale, hint="Of the network's noises")
-            noise.disabled = settings.sampler != "network"
-            refine = gui.add_checkbox("Refine", settings.refine, hint="Off: starts are shown as they were proposed")
-            many = gui.add_slider("Answers", 1, MOST_ANSWERS, 1, settings.n_solutions)
-            least = gui.add_slider("Apart by", 0.02, 2.0, 0.02, settings.min_distance, hint="At least [rad, or m]")
-            posture = gui.add_dropdown("Solid one", POSTURES, initial_value=settings.posture, hint="Which is preferred")
-        _hear(robot, listener.switch_robot)
-        for control, setting in (
-            (noise, "noise_scale"),
-            (refine, "refine"),
-            (many, "n_solutions"),
-            (least, "min_distance"),
-            (posture, "posture"),
-        ):
-            _hear(control, partial(listener.change, setting))
+            sampler = gui.add_dropdown("Starts", self._explorer.samplers, initial_value=now.sampler)
+            noise = self._add_slider("Noise scale", 0.1, 3.0, 0.05, now.noise_scale, "Of the network's noises")
+            refine = gui.add_checkbox("Refine", now.refine, hint="Off: starts are shown as they were proposed")
+            many = self._add_slider("Answers", 1, MOST_ANSWERS, 1, now.n_solutions, "At most, the solid one among them")
+            least = self._add_slider("Apart by", 0.02, 2.0, 0.02, now.min_distance, "At least [rad, or m]")
+            posture = gui.add_dropdown("Solid one", POSTURES, initial_value=now.posture, hint="Which is preferred")
+        self._controls = {"sampler": sampler, "noise_scale": noise, "refine": refine, "n_solutions": many}
+        self._controls |= {"min_distance": least, "posture": posture}
+        _hear(robot, self._listener.switch_robot)
+        for setting, control in self._controls.items():
+            _hear(control, partial(self._listener.change, setting))
 
-        def change_sampler(name: str) -> None:
-            noise.disabled = name != "network"
-            listener.change("sampler", name)
-
-        _hear(sampler, change_sampler)
-        self._posture = posture
+    def _add_slider(self, name: str, low: float, high: float, step: float, value: float, hint: str) -> Any:
+        return self._gui.add_slider(name, low, high, step, min(max(value, low), high), hint=hint)
 
     def _add_answers(self) -> None:
         gui, listener = self._gui, self._listener
@@ -185,6 +176,13 @@ class Panel:
         q = self._explorer.curves.q if self._explorer.curves else self._explorer.shown.result.q
         return [int(joint) for joint in np.argsort(-np.ptp(q, axis=0), kind="stable")]
 
+    def _show_settings(self, gliding: bool) -> None:
+        settings = self._explorer.settings
+        for setting, control in self._controls.items():
+            control.value = getattr(settings, setting)
+        self._controls["noise_scale"].disabled = settings.sampler != "network"
+        self._glide.value = gliding
+
     def _show_joint(self) -> None:
         """The slider's range is what the joint has on the curve of the solid arm."""
         low, high = self._explorer.joint_range(self.joint)
@@ -193,7 +191,6 @@ class Panel:
             low, high = value - 0.01, value + 0.01
         self._value.min, self._value.max = round(min(low, value), 3), round(max(high, value), 3)
         self._value.value, self._value.disabled = round(value, 3), fixed
-        self._posture.value = self._explorer.settings.posture
 
     def _axis(self, name: str) -> Axis:
         joint, chain = self._names.index(name), self._explorer.robot.chain

@@ -16,7 +16,7 @@ from hybrid_ik.robot import Robot
 
 Array = NDArray[np.float64]
 
-OPACITY = 0.3  # of a ghost
+OPACITY = 0.24  # of a ghost
 GAMMA = 2.2  # the page takes colours of batched meshes as linear, unlike those of other meshes
 AWAY = (0.0, 0.0, -1e6)  # where spare ghosts are: beyond what the camera sees, so that they cost it nothing
 SAME_PLACE = 1e-4  # m, and entries of quaternions: such a part of a ghost is hidden, the solid arm shows it

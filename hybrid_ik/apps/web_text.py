@@ -98,7 +98,7 @@ def table_html(rows: Sequence[Row]) -> str:
     )
     head = "".join(f'<th style="font-weight:500;color:#868e96">{name}</th>' for name in ("", "off by", "and", "away"))
     return (
-        '<div style="max-height:10em;overflow-y:auto;margin:0 .7em .4em">'
+        '<div style="height:10em;overflow-y:auto;margin:0 .7em .4em">'
         f'<table id="hybrid-ik-answers" onclick="{PICK}" '
         'title="Click a row to make that answer the solid one" style="width:100%;border-collapse:collapse;'
         'font-size:.8em;font-variant-numeric:tabular-nums;line-height:1.7;text-align:left">'

@@ -35,6 +35,11 @@ class Worker:
             self._jobs[name] = job
             self._news.notify_all()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are jobs that have not begun."""
+        return bool(self._jobs)
+
     def settle(self, seconds: float = 10.0) -> bool:
         """Wait until there is nothing left to do, for so long at most [s]; returns whether that came about."""
         with self._news:
