@@ -74,4 +74,19 @@ def _open_window(options: ViewOptions) -> None:
 
 
 def _serve(options: ViewOptions) -> None:
-    raise NotImplementedError
+    from hybrid_ik.apps.web import serve
+
+    page = serve(
+        options.robot,
+        tip=options.tip,
+        base=options.base,
+        host=options.host,
+        port=options.port,
+        settings=make_explorer(options).settings,
+        network=options.network,
+    )
+    with page:
+        if page.port != page.asked_port:
+            print(f"port {page.asked_port} is in use")
+        print(f"open {page.url} in a browser and drag the frame; Ctrl-C ends", flush=True)
+        page.wait(None if np.isinf(options.seconds) else options.seconds)

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.rendering import PALETTE
+from hybrid_ik.plotting import PALETTE
 from hybrid_ik.solution_sets.solution_set import Piece, SolutionSet
 
 Array = NDArray[np.float64]
