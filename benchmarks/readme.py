@@ -18,6 +18,7 @@ from regression_tables import REGRESSION_TABLES
 from speed_tables import SPEED_TABLES
 from tables import duration, heading, line, source
 from tracking_tables import TRACKING_TABLES
+from viewing_tables import VIEWING_TABLES
 from whole_set_summary import SET_TABLES
 
 from hybrid_ik.checkpoint import load_network
@@ -25,9 +26,9 @@ from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-NETWORK_PAGE, SAMPLERS_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE, REGRESSION_PAGE = (
+NETWORK_PAGE, SAMPLERS_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE, REGRESSION_PAGE, SEEING_PAGE = (
     ROOT / "docs" / f"{name}.md"
-    for name in ("network", "samplers", "peers", "speed", "solution_sets", "tracking", "regression")
+    for name in ("network", "samplers", "peers", "speed", "solution_sets", "tracking", "regression", "seeing")
 )
 
 
@@ -249,6 +250,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     SETS_PAGE: SET_TABLES,
     TRACKING_PAGE: TRACKING_TABLES,
     REGRESSION_PAGE: REGRESSION_TABLES,
+    SEEING_PAGE: VIEWING_TABLES,
 }
 
 
