@@ -30,6 +30,7 @@ from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.regressor import RegressorSampler
 
 CHOSEN = run_name(1.0)  # the run that is looked at more closely
+STAGES_OF_CHOSEN = tuple(stage for stage in STAGES if stage.run == CHOSEN)[:1]
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,17 @@ def main(options: Options) -> None:
     with ProcessPoolExecutor(options.processes, get_context("spawn")) as workers:
         list(workers.map(train, *zip(*jobs, strict=True)))
     result: dict[str, Any] = {**record(), "quick": options.quick, "rows": [], "refinement": []}
-    for domain in DOMAINS:
-        samplers = {name: open_sampler(options, robot, domain, name) for name in RUNS}
-        _, pairs = make_pairs(robot.chain, config_of(robot, domain, RUNS["lambda_1"], options.quick))
+    for domain in (*DOMAINS, WHOLE):
+        _, pairs = make_pairs(robot.chain, config_of(robot, domain, RUNS[CHOSEN], options.quick))
         poses = robot.forward_kinematics(pairs.q)
-        for stage in STAGES:
-            folder = options.out / domain / "analysis" / stage.name
-            result["rows"].append(
-                {"domain": domain, **analyse(robot, stage, samplers[stage.run], poses, pairs, folder)}
-            )
-        chosen = samplers["lambda_1"]
+        chosen = open_sampler(options, robot, domain, CHOSEN)
+        for stage in STAGES if domain in DOMAINS else STAGES_OF_CHOSEN:
+            sampler = open_sampler(options, robot, domain, stage.run)
+            figures = analyse(robot, stage, sampler, poses, pairs, options.out / domain / "analysis" / stage.name)
+            result["rows"].append({"domain": domain, **figures})
         result["refinement"].append({"domain": domain, **refinement(robot, chosen, poses[: 10 * options.poses])})
         result[f"branches_{domain}"] = error_by_branches(robot, chosen, poses[: 4 * options.poses])
-    result["found"] = branches_found(robot, open_sampler(options, robot, "all", "lambda_1"), options.poses)
+    result["found"] = branches_found(robot, open_sampler(options, robot, "all", CHOSEN), options.poses)
     write_json(options.json, result)
     draw_all(result, options.out, options.pictures if not options.quick else options.out)
     show(result)
