@@ -25,7 +25,7 @@ from record import PICTURES, RESULTS, print_table, record, restart_in_one_thread
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.learning.loop import NETWORK_FILE
 from hybrid_ik.learning.regression import Pairs, distance_statistics, make_pairs, train_regressor
-from hybrid_ik.pose import Pose
+from hybrid_ik.pose import Pose, pose_error
 from hybrid_ik.robot import Robot
 from hybrid_ik.samplers.regressor import RegressorSampler
 
@@ -97,13 +97,14 @@ def analyse(
     """Writes the artifacts of a stage; its figures, and those that were published."""
     q = sampler.predict(poses)
     reached = robot.forward_kinematics(q)
-    errors = np.linalg.norm(reached.position - poses.position, axis=-1)
+    errors, angles = (np.linalg.norm(part, axis=-1) for part in np.split(pose_error(poses, reached), 2, axis=-1))
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in {"fk_errors": errors, "ee_positions": reached.position, "theta_pred": q}.items():
         np.save(folder / f"{name}.npy", array)
     figures = {
         "joint_mse": float(np.square(q - pairs.q).mean()),
         **distance_statistics(errors),
+        "angle_mean": float(angles.mean()),
         "outside_limits": float(((q < robot.lower) | (q > robot.upper)).any(-1).mean()),
     }
     return {"stage": stage.name, "title": stage.title, "run": stage.run, **figures, "published": stage.published}
@@ -113,7 +114,12 @@ def show(result: dict[str, Any]) -> None:
     """The tables, as text."""
     for domain, title in {**DOMAINS, WHOLE: "one branch, whole turns"}.items():
         rows = [row for row in result["rows"] if row["domain"] == domain]
-        names = ("title", "joint_mse", *(f"distance_{name}" for name in ("mean", "std", "p95", "p99", "max")))
+        names = (
+            "title",
+            "joint_mse",
+            *(f"distance_{name}" for name in ("mean", "std", "p95", "p99", "max")),
+            "angle_mean",
+        )
         columns = [{"stage": row["stage"], **{n.removeprefix("distance_"): row[n] for n in names}} for row in rows]
         print_table(f"{title}: joint MSE [rad^2], distance [m]", columns)
     print_table("refined, from one start and by the solver", result["refinement"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import degrees
 from typing import Any
 
 from tables import heading, line, source
@@ -13,9 +14,10 @@ DISTANCES = ("mean", "std", "p95", "p99", "max")
 def stages_table(result: dict[str, Any], domain: str) -> str:
     """Every stage over one domain, with what was published beside it."""
     published = ("published: joint MSE", "mean", "p95", "p99", "max")
-    lines = heading("stage", "what", "joint MSE", *DISTANCES, *published, words=("what",))
+    lines = heading("stage", "what", "joint MSE", *DISTANCES, "angle, mean", *published, words=("what",))
     for row in (row for row in result["rows"] if row["domain"] == domain):
         ours = [f"{row['joint_mse']:.3f}", *(_millimetres(row[f"distance_{name}"]) for name in DISTANCES)]
+        ours.append(f"{degrees(row['angle_mean']):.3g} deg")
         seen = row["published"]
         theirs = [_number(seen.get(name)) for name in ("joint_mse", "mean", "p95", "p99", "max")]
         lines.append(line(_stage(row["stage"]), row["title"], *ours, *theirs))
