@@ -24,7 +24,7 @@ FLAGS = (
     "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync "
     "--window-size=760,640 --force-device-scale-factor=0.5"  # few pixels: they are drawn without a GPU
 )
-PATIENCE = 60  # s
+PATIENCE = 120  # s: it is quick on an idle machine, and the pictures starve on a busy one
 STATE = "const s = document.querySelector('#hybrid-ik-state'); return s && {...s.dataset}"
 CHECKBOX = (
     "return document.getElementById([...document.querySelectorAll('label')].find(l => l.textContent == %r).htmlFor)"
