@@ -200,7 +200,7 @@ class Panel:
     def _state_html(self, shown: Shown) -> str:
         result, settings = shown.result, self._explorer.settings
         if not settings.refine:
-            title, lines = f"{len(result)} starts, not refined", _spans(shown)
+            title, lines = f"{len(result)} starts, not refined", [f"off by {_spans(shown)}"]
         elif shown.reached:
             title = "1 answer" if len(result) == 1 else f"{len(result)} answers"
             lines = [f"off by at most {_worst(shown)}"]
@@ -229,9 +229,9 @@ def _worst(shown: Shown) -> str:
     return f"{amount(result.position_error.max(), 'm')} and {amount(result.orientation_error.max(), 'rad')}"
 
 
-def _spans(shown: Shown) -> list[str]:
+def _spans(shown: Shown) -> str:
     fields = (shown.result.position_error, "m"), (shown.result.orientation_error, "rad")
-    return [f"off by {amount(error.min(), unit)} to {amount(error.max(), unit)}" for error, unit in fields]
+    return " and ".join(f"{amount(error.min(), unit)} to {amount(error.max(), unit)}" for error, unit in fields)
 
 
 def _hear(handle: Any, action: Callable[[Any], None]) -> None:
