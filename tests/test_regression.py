@@ -240,7 +240,8 @@ def test_the_sampler_proposes_its_answer_and_others_around_it(kr6, network, shap
     np.testing.assert_array_equal(sampler.sample(pose, 7), starts[..., :7, :])
     if shape == (5,):
         distance = np.linalg.norm(starts - starts[:, :1], axis=-1)
-        assert (distance[:, 1:4].mean() < 0.3 * distance[:, 20:].mean()).all()
+        assert (distance[:, 1:4].mean() < 0.3 * distance[:, 12:16].mean()).all()
+        assert np.array_equal(starts[0, 16:], starts[4, 16:]) and np.ptp(starts[0, 16:], axis=0).min() > 2.0
 
 
 def test_the_solver_goes_on_from_the_regressor(kr6, network):
