@@ -31,7 +31,7 @@ def draw_regression(result: dict[str, Any], path: Path) -> None:
         mean = 1e3 * np.array([[row["median"], row["p10"], row["p90"]] for row in rows])
         spread = np.abs(mean[:, 1:] - mean[:, :1]).T
         left.errorbar(at, mean[:, 0], spread, fmt="o", capsize=3, color=COLOURS[domain], label=f"trained on {title}")
-    left.axhline(1e-3, color="tab:green", linestyle="--", label="after refinement, both")
+    left.axhline(1e-3, color="tab:green", linestyle="--", label="refined, both: at most")
     left.set_yscale("log")
     left.set_xlabel("branches that the pose has"), left.set_ylabel("distance of the tip [mm]")
     left.set_title("a regressor averages branches", fontsize=10), left.legend(fontsize=8)
@@ -61,7 +61,7 @@ def draw_weights(result: dict[str, Any], path: Path) -> None:
         other.plot(names, [row["joint_mse"] for row in chosen], "s--", color="tab:orange")
         axes.set_title(title, fontsize=10), axes.set_xlabel("weight of the tip's distance")
         axes.set_ylabel("distance [mm]", color="tab:blue"), other.set_ylabel("joint MSE [rad²]", color="tab:orange")
-        axes.set_ylim(bottom=0), other.set_ylim(bottom=0), axes.legend(fontsize=8), axes.grid(alpha=0.3)
+        axes.set_ylim(bottom=0), other.set_ylim(bottom=0), axes.legend(fontsize=8, loc="center"), axes.grid(alpha=0.3)
     save_figure(figure, path)
 
 

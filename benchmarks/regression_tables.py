@@ -72,7 +72,7 @@ def _stage(name: str) -> str:
 
 
 def _millimetres(metres: float) -> str:
-    return f"{1e3 * metres:.3g} mm"
+    return f"{1e3 * metres:.3g} mm" if metres < 1.0 else f"{metres:.3g} m"
 
 
 def _size(numbers: int | None) -> str:
