@@ -100,11 +100,12 @@ def main(options: Options) -> None:
         for name in options.robots:
             robot = Robot(name)
             targets = targets_along(robot, options.updates)
+            label = f"{robot.name}, meshes" if robot.drawable_model().nmesh else robot.name
             window, geoms = in_the_window(robot, targets, options.answers)
             for where, times in {"window": window, "page": on_the_page(robot, targets, options.answers)}.items():
                 milliseconds = {f"{key} [ms]": 1e3 * value for key, value in spread(times).items()}
                 within = float((times < GOAL).mean())
-                rows.append({"robot": robot.name, "in": where, **milliseconds, "within 16 ms": within, "geoms": geoms})
+                rows.append({"robot": label, "in": where, **milliseconds, "within 16 ms": within, "geoms": geoms})
     write_json(options.json, {**record(), "answers": options.answers, "updates": options.updates, "rows": rows})
     print_table(f"{options.answers} answers, {options.updates} updates", rows)
 
