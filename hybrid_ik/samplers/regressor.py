@@ -23,8 +23,8 @@ class RegressorSampler:
 
     The next ones lie around it, normally distributed, the k-th with a standard deviation of spread k / n_near: near for
     poses where the regressor is nearly right, and ever farther where it is not. After these `n_near` starts come random
-    ones from anywhere: on the KR 6, with a network trained on all branches, starts around its answer alone left one pose
-    in a thousand unsolved.
+    ones from anywhere: on the KR 6, with a network trained on all branches, starts around its answer alone left one
+    pose in a thousand unsolved.
 
     Args:
         network: a network file of a regressor, or where it lies.
