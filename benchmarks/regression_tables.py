@@ -68,7 +68,7 @@ def found_table(result: dict[str, Any]) -> str:
 def _stage(name: str) -> str:
     """A-4.4.3 of "a_4_4_3/lambda_5"."""
     letter, *numbers = name.split("/")[0].split("_")
-    return f"{letter.upper()}-{'.'.join(numbers)}"
+    return f"{letter.upper()}\N{NON-BREAKING HYPHEN}{'.'.join(numbers)}"
 
 
 def _millimetres(metres: float) -> str:
