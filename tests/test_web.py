@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from models import GANTRY
 
-from hybrid_ik.apps.explorer import Settings
+from hybrid_ik.apps.explorer import Settings, distance_colours
 from hybrid_ik.apps.web import serve, time_updates
 from hybrid_ik.apps.web_server import PORTS_TRIED, ViewerUnavailableError
-from hybrid_ik.apps.web_text import amount, css, distance_colours, joints_html, state_html
+from hybrid_ik.apps.web_text import amount, css, joints_html, state_html
 from hybrid_ik.apps.worker import Worker
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pose import Pose

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.plotting import blend_colours
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.result import IKResult, concatenate
@@ -25,6 +26,7 @@ Array = NDArray[np.float64]
 
 POSTURES = ("nearest", "limits", "manipulability")
 MOST_ANSWERS = 32
+FARTHEST = 6.0  # rad, or m: from the solid arm, where colours end
 POSE_ROWS = 6
 STOPPED = 0.5  # share of a way that was gone, below which a glide turns round
 
@@ -219,6 +221,14 @@ class Explorer:
         if name == "network":
             return MeanFlowSampler(self._network, chain, self._seed, self.settings.noise_scale)
         return UniformSampler(chain, self._seed) if name == "random" else LookupSampler(chain, seed=self._seed)
+
+
+def distance_colours(distance: Array) -> Array:
+    """Red, green and blue in [0, 1] `(n, 3)` for distances `(n,)` from the solid arm, along the palette of pictures.
+
+    Unlike a colour by rank it changes as slowly as the answer does while a target is dragged.
+    """
+    return blend_colours(distance / FARTHEST)
 
 
 def _unrolled(piece: Piece, point: int) -> tuple[int, Array]:

@@ -14,18 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.apps.display import DisplayUnavailableError, check_display
-from hybrid_ik.apps.explorer import MOST_ANSWERS, POSTURES, Explorer
+from hybrid_ik.apps.explorer import MOST_ANSWERS, POSTURES, Explorer, distance_colours
 from hybrid_ik.apps.ghosts import Ghosts
 from hybrid_ik.apps.stage import TARGET, build_stage
 from hybrid_ik.apps.tables import metres, seconds
-from hybrid_ik.plotting import blend_colours
 from hybrid_ik.pose import Pose
 
 Array = NDArray[np.float64]
 
 FRAME_TIME = 1 / 60  # s
 GLIDE_SPEED = 0.6  # rad/s
-FARTHEST = 6.0  # rad from the solid arm, where colours end
 CAMERA = {"azimuth": 140.0, "elevation": -20.0}
 DISTANCE = 2.3  # of the camera, in parts of the arm's reach
 CLOSING_TIME = 10.0  # s that the window may take to be gone
@@ -174,7 +172,7 @@ class Window:
         explorer, result = self.explorer, self.explorer.shown.result
         others = result.q[1:]
         distance = np.linalg.norm(explorer.robot.chain.shortest_way(others - result.q[0]), axis=1)
-        colours = blend_colours(distance / FARTHEST)
+        colours = distance_colours(distance)
         with self.handle.lock():
             self.data.qpos = explorer.robot.model_qpos(result.q[0])
             mujoco.mj_kinematics(self.model, self.data)

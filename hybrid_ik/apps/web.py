@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.explorer import Explorer, Settings
+from hybrid_ik.apps.explorer import Explorer, Settings, distance_colours
 from hybrid_ik.apps.web_panel import Panel
 from hybrid_ik.apps.web_scene import Scene
 from hybrid_ik.apps.web_server import browser_address, free_port, import_viser, quiet
-from hybrid_ik.apps.web_text import distance_colours
 from hybrid_ik.apps.worker import Worker
 from hybrid_ik.errors import HybridIKError
 from hybrid_ik.loading import Source

@@ -9,12 +9,10 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.plotting import PALETTE
 from hybrid_ik.solution_sets.solution_set import Piece, SolutionSet
 
 Array = NDArray[np.float64]
 
-FAR = 6.0  # rad, or m: the distance at the end of the palette
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 360, 250, 44, 34, 8  # of the plot, in its own units
 CURVE_COLOURS = ("#5b7fb9", "#c98a3d", "#4f9d77", "#b3626f", "#8a70b5", "#7d8a3f", "#4796a8", "#a0705a")
@@ -60,15 +58,6 @@ class Axis:
     """Least value [rad, or m]."""
     high: float
     """Largest value [rad, or m]."""
-
-
-def distance_colours(distance: Array) -> Array:
-    """Red, green and blue in [0, 1] `(n, 3)` for distances `(n,)` from the solid arm, along the palette of pictures.
-
-    Unlike a colour by rank it changes as slowly as the answer does while a frame is dragged.
-    """
-    at = (len(PALETTE) - 1) * np.minimum(np.asarray(distance) / FAR, 1.0)
-    return np.stack([np.interp(at, np.arange(len(PALETTE)), channel) for channel in PALETTE.T], -1)
 
 
 def css(rgb: Array) -> str:
