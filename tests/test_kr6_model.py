@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from conftest import MODELS
+from arm_models import placed, published, random_joints, touching
 from numpy.testing import assert_allclose
 
 from hybrid_ik.loading import load_model
@@ -51,29 +51,7 @@ def ours():
 @pytest.fixture(scope="module")
 def full_kr6():
     """The file of the published model."""
-    path = MODELS / "kuka_kr6r900sixx" / "kr6r900sixx.urdf"
-    if not path.is_file():
-        pytest.skip(f"no model {path}; set HYBRID_IK_ROBOTS to a folder that has it")
-    return path
-
-
-def _at(model, q):
-    data = mujoco.MjData(model)
-    data.qpos = q
-    mujoco.mj_forward(model, data)
-    return data
-
-
-def _random_q(n, seed=0):
-    low, high = LIMITS.T
-    return np.random.default_rng(seed).uniform(low, high, (n, 6))
-
-
-def _touching(model, q):
-    """Pairs of bodies that meet."""
-    data = _at(model, q)
-    bodies = [sorted(model.geom_bodyid[[contact.geom1, contact.geom2]]) for contact in data.contact[: data.ncon]]
-    return {(model.body(a).name, model.body(b).name) for a, b in bodies}
+    return published("kuka_kr6r900sixx", "kr6r900sixx.urdf")
 
 
 def _denavit_hartenberg(a, d, alpha, theta):
@@ -83,8 +61,8 @@ def _denavit_hartenberg(a, d, alpha, theta):
 
 def test_frames_agree_with_the_published_model(ours, full_kr6):
     theirs, _, _ = load_model(full_kr6)
-    for q in _random_q(100):
-        a, b = _at(ours, q), _at(theirs, q)
+    for q in random_joints(LIMITS, 100):
+        a, b = placed(ours, q), placed(theirs, q)
         for link in (f"link_{i}" for i in range(1, 7)):
             assert_allclose(a.body(link).xpos, b.body(link).xpos, atol=1e-9)
             assert_allclose(a.body(link).xmat, b.body(link).xmat, atol=1e-9)
@@ -107,17 +85,17 @@ def test_either_file_makes_the_same_arm(full_kr6):
 
 
 def test_tool0_follows_from_the_makers_lengths(ours):
-    for q in _random_q(100):
+    for q in random_joints(LIMITS, 100):
         T = np.diag([1.0, -1.0, -1.0, 1.0])  # z down
         for (a, d, alpha, offset), angle in zip(DENAVIT_HARTENBERG, q, strict=True):
             T = T @ _denavit_hartenberg(a, d, alpha, angle + offset)
-        tool0 = _at(ours, q).site("tool0")
+        tool0 = placed(ours, q).site("tool0")
         assert_allclose(tool0.xpos, T[:3, 3], atol=1e-12)
         assert_allclose(tool0.xmat.reshape(3, 3), T[:3, :3], atol=1e-12)
 
 
 def test_tool0_looks_along_the_x_axis_of_the_flange(ours):
-    data = _at(ours, _random_q(1)[0])
+    data = placed(ours, random_joints(LIMITS, 1)[0])
     flange, tool0 = (data.site(name).xmat.reshape(3, 3) for name in ("flange", "tool0"))
     assert_allclose(flange.T @ tool0, [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], atol=1e-12)
     assert_allclose(data.site("flange").xpos, data.site("tool0").xpos, atol=0)
@@ -133,19 +111,19 @@ def test_home_is_within_limits_regular_and_touches_nothing(ours):
     robot = Robot("kr6")
     assert ((robot.lower < robot.home) & (robot.home < robot.upper)).all()
     assert np.linalg.svd(robot.jacobian(robot.home), compute_uv=False).min() > 0.1
-    assert not _touching(ours, ours.key("home").qpos)
+    assert not touching(ours, ours.key("home").qpos)
 
 
 def test_a_turning_wrist_touches_nothing(ours):
     low, high = LIMITS.T
     home = ours.key("home").qpos
     for q in np.random.default_rng(0).uniform(low, high, (100, 6)):
-        assert not _touching(ours, [*home[:3], *q[3:]])
+        assert not touching(ours, [*home[:3], *q[3:]])
 
 
 @pytest.mark.parametrize("name", CLEAR)
 def test_postures_that_are_free(ours, name):
-    assert not _touching(ours, np.radians(CLEAR[name]))
+    assert not touching(ours, np.radians(CLEAR[name]))
 
 
 @pytest.mark.parametrize("name", TOUCHING)
@@ -153,7 +131,7 @@ def test_postures_that_collide(ours, name):
     degrees, pair = TOUCHING[name]
     q = np.radians(degrees)
     assert (LIMITS[:, 0] <= q).all() and (q <= LIMITS[:, 1]).all()
-    assert pair in _touching(ours, q)
+    assert pair in touching(ours, q)
 
 
 def test_it_has_shapes_and_no_meshes(ours):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from conftest import MODELS
+from arm_models import placed, published, random_joints, touching
 from numpy.testing import assert_allclose
 
 from hybrid_ik.apps import offscreen
@@ -46,29 +46,7 @@ def ours():
 @pytest.fixture(scope="module")
 def full_so100():
     """The file of the published model."""
-    path = MODELS / "trs_so_arm100" / "so_arm100.xml"
-    if not path.is_file():
-        pytest.skip(f"no model {path}; set HYBRID_IK_ROBOTS to a folder that has it")
-    return path
-
-
-def _at(model, q):
-    data = mujoco.MjData(model)
-    data.qpos = q
-    mujoco.mj_forward(model, data)
-    return data
-
-
-def _random_q(n, seed=0):
-    low, high = LIMITS.T
-    return np.random.default_rng(seed).uniform(low, high, (n, 6))
-
-
-def _touching(model, q):
-    """Pairs of bodies that meet."""
-    data = _at(model, q)
-    bodies = [sorted(model.geom_bodyid[[contact.geom1, contact.geom2]]) for contact in data.contact[: data.ncon]]
-    return {(model.body(a).name, model.body(b).name) for a, b in bodies}
+    return published("trs_so_arm100", "so_arm100.xml")
 
 
 def _in_gripper(data, point):
@@ -82,8 +60,8 @@ def _dots(data):
 
 def test_frames_agree_with_the_published_model(ours, full_so100):
     theirs, _, _ = load_model(full_so100)
-    for q in _random_q(100):
-        a, b = _at(ours, q), _at(theirs, q)
+    for q in random_joints(LIMITS, 100):
+        a, b = placed(ours, q), placed(theirs, q)
         for link in LINKS:
             assert_allclose(a.body(link).xpos, b.body(link).xpos, atol=1e-12)
             assert_allclose(a.body(link).xmat, b.body(link).xmat, atol=1e-12)
@@ -122,18 +100,18 @@ def test_home_is_within_limits_regular_and_touches_nothing(ours):
     robot = Robot("so100")
     assert ((robot.lower < robot.home) & (robot.home < robot.upper)).all()
     assert np.linalg.svd(robot.jacobian(robot.home), compute_uv=False).min() > 0.05
-    assert not _touching(ours, ours.key("home").qpos)
+    assert not touching(ours, ours.key("home").qpos)
 
 
 def test_a_turning_wrist_and_jaw_touch_nothing(ours):
     home = ours.key("home").qpos
-    for q in _random_q(100):
-        assert not _touching(ours, [*home[:3], *q[3:]])
+    for q in random_joints(LIMITS, 100):
+        assert not touching(ours, [*home[:3], *q[3:]])
 
 
 @pytest.mark.parametrize("name", CLEAR)
 def test_postures_that_are_free(ours, name):
-    assert not _touching(ours, np.radians(CLEAR[name]))
+    assert not touching(ours, np.radians(CLEAR[name]))
 
 
 @pytest.mark.parametrize("name", TOUCHING)
@@ -141,17 +119,17 @@ def test_postures_that_collide(ours, name):
     degrees, pair = TOUCHING[name]
     q = np.radians(degrees)
     assert (LIMITS[:, 0] <= q).all() and (q <= LIMITS[:, 1]).all()
-    assert pair in _touching(ours, q)
+    assert pair in touching(ours, q)
 
 
 def test_it_meets_itself_where_the_published_model_does(ours, full_so100):
     theirs = mujoco.MjModel.from_xml_path(str(full_so100))
-    same = [bool(_touching(ours, q)) == bool(_touching(theirs, q)) for q in _random_q(300)]
+    same = [bool(touching(ours, q)) == bool(touching(theirs, q)) for q in random_joints(LIMITS, 300)]
     assert np.mean(same) > 0.98  # 99.6 % of 2000
 
 
 def test_the_dots_are_balls_at_their_sites_that_touch_nothing(ours):
-    data = _at(ours, _random_q(1)[0])
+    data = placed(ours, random_joints(LIMITS, 1)[0])
     for dot in DOTS:
         ball = ours.geom(dot)
         assert ball.type == mujoco.mjtGeom.mjGEOM_SPHERE and ball.size[0] == 0.004
@@ -160,14 +138,16 @@ def test_the_dots_are_balls_at_their_sites_that_touch_nothing(ours):
 
 
 def test_the_dots_do_not_meet_before_the_jaws_do(ours):
-    gaps = [np.linalg.norm(np.subtract(*_dots(_at(ours, [0, 0, 0, 0, 0, jaw])))) for jaw in (-0.2, 0.0, HALF_OPEN, 2.0)]
+    gaps = [
+        np.linalg.norm(np.subtract(*_dots(placed(ours, [0, 0, 0, 0, 0, jaw])))) for jaw in (-0.2, 0.0, HALF_OPEN, 2.0)
+    ]
     assert gaps[0] > 2 * 0.004 and (np.diff(gaps) > 0).all()
 
 
 def test_between_dots_is_their_middle_where_the_jaw_is_half_open(ours):
     assert_allclose(LIMITS[5].mean(), HALF_OPEN, atol=1e-15)
-    for q in _random_q(20):
-        data = _at(ours, [*q[:5], HALF_OPEN])
+    for q in random_joints(LIMITS, 20):
+        data = placed(ours, [*q[:5], HALF_OPEN])
         assert_allclose(_dots(data).mean(0), data.site("between_dots").xpos, atol=1e-8)
         assert_allclose(_in_gripper(data, data.site("between_dots").xpos), ours.site("between_dots").pos, atol=1e-12)
 

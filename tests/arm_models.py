@@ -1,0 +1,37 @@
+"""What the tests of our own robot models have in common."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+from conftest import MODELS
+
+
+def published(*parts):
+    """The file of a published model."""
+    path = MODELS.joinpath(*parts)
+    if not path.is_file():
+        pytest.skip(f"no model {path}; set HYBRID_IK_ROBOTS to a folder that has it")
+    return path
+
+
+def placed(model, q):
+    """The model's data with its joints at `q`."""
+    data = mujoco.MjData(model)
+    data.qpos = q
+    mujoco.mj_forward(model, data)
+    return data
+
+
+def random_joints(limits, n, seed=0):
+    """`(n, nq)` within limits `(nq, 2)`."""
+    low, high = np.transpose(limits)
+    return np.random.default_rng(seed).uniform(low, high, (n, len(low)))
+
+
+def touching(model, q):
+    """Pairs of bodies that meet."""
+    data = placed(model, q)
+    bodies = [sorted(model.geom_bodyid[[contact.geom1, contact.geom2]]) for contact in data.contact[: data.ncon]]
+    return {(model.body(a).name, model.body(b).name) for a, b in bodies}
