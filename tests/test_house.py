@@ -44,6 +44,7 @@ FLOORS = {
     "solver_parts": 7,
     "tracking": 8,
     "diagnosis": 8,
+    "pixels": 8,
     "solver": 9,
     "apps": 10,
     "__init__": 11,
