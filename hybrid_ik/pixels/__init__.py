@@ -1,1 +1,1 @@
-"""From what cameras see of an arm to its joints: recordings, cameras, and the refiner on pixels."""
+"""From what cameras see of an arm to its joints: recordings, dots in videos, cameras, and the refiner on pixels."""

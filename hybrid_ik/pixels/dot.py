@@ -1,0 +1,74 @@
+"""One dot as it was last seen: its colour, its size and its motion, and what might be taken for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hybrid_ik.pixels.blobs import Blob
+from hybrid_ik.pixels.pictures import Array
+
+AREA_RATE = 0.04  # a frame: how fast a dot may shrink or grow by turning and coming nearer; what hides it is faster
+SHADE_RATE = 0.05  # how fast its brightness follows the light, where it is not blurred by its own motion
+ALIKE = 0.25  # distance of colours, in parts of their length, below which dots have the same one
+
+
+@dataclass
+class Dot:
+    """A dot as it was last seen."""
+
+    colour: Array
+    """Differences of channels `(2,)`, see `hybrid_ik.pixels.blobs`."""
+    beside: Array
+    """The same of what was around it `(2,)`."""
+    rgb: Array
+    """The colour itself in the first frame `(3,)`."""
+    area: float
+    """[px²]"""
+    fill: float
+    """See `Blob`."""
+    position: Array
+    """Last known, or guessed while it is lost `(2,)` [px]."""
+    velocity: Array = field(default_factory=lambda: np.zeros(2))
+    """[px a frame]"""
+    shade: float = 1.0
+    """Brightness now, in that of the first frame, but for the exposure of the camera."""
+    steady: int = 0
+    """Frames in a row in which it has been seen after the first one; its velocity is known from 1 on."""
+    lost: int = 0
+    """Frames since it was last seen."""
+    decoys: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    """Other things of its colour in the picture: x, y and how far around that they reach `(n, 3)` [px]."""
+    waiting: Blob | None = None
+    """What was seen in the last frame, too small or too large to be taken for the dot."""
+    waited: int = 0
+    """Frames that this has kept its size."""
+
+    @property
+    def radius(self) -> float:
+        """Of a disc with its area [px]."""
+        return float(np.sqrt(self.area / np.pi))
+
+    def is_like(self, other: Dot) -> bool:
+        """Whether both have the same colour."""
+        length = max(np.linalg.norm(self.colour), np.linalg.norm(other.colour))
+        return bool(np.linalg.norm(self.colour - other.colour) < ALIKE * length)
+
+    def see(self, blob: Blob) -> None:
+        """Take a blob for this dot in the present frame."""
+        step = blob.position - self.position
+        self.velocity = step / (self.lost + 1)
+        self.steady = self.steady + 1 if self.lost == 0 else 0
+        self.area *= float(np.exp(np.clip(np.log(blob.area / self.area), -AREA_RATE, AREA_RATE)))
+        if np.linalg.norm(self.velocity) < 0.5 * self.radius:
+            self.shade += SHADE_RATE * (float(np.clip(self.shade * blob.peak, 0.4, 2.0)) - self.shade)
+        self.fill += 0.1 * (blob.fill - self.fill)
+        self.position, self.lost, self.waiting, self.waited = blob.position, 0, None, 0
+
+    def miss(self, picture_size: Array) -> None:
+        """It is not seen in the present frame: it may go on as it went, more and more slowly."""
+        self.lost += 1
+        self.steady = 0
+        self.velocity = 0.8 * self.velocity
+        self.position = np.clip(self.position + self.velocity, 0.0, picture_size - 1.0)
