@@ -53,7 +53,7 @@ if forget.exists():
 before = peak()
 result = solver.solve(poses)
 after = peak()
-size = sum(array.nbytes for array in vars(result).values()) / 1e6
+size = sum(array.nbytes for array in vars(result).values() if isinstance(array, np.ndarray)) / 1e6
 print(after - before - size, size, result.success.mean())
 """
 

@@ -147,7 +147,7 @@ def layer_rows(robot: Robot, rounds: int) -> list[dict[str, Any]]:
         work: dict[str, Callable[[], Any]] = {
             "Pose of position and quaternion": partial(Pose, pose.position, pose.quaternion),
             "sampler.sample, 16 starts": partial(sampler.sample, pose, 16),
-            "a result of its arrays": partial(_one_result, *(array[0] for array in OUTPUTS)),
+            "a result of its arrays": partial(_one_result, robot.chain, *(array[0] for array in OUTPUTS)),
             "compiled call that finds nothing to do": partial(_call, solver, pose, starts, False),
             "compiled call, 16 starts": partial(_call, solver, pose, starts, True),
             "refiner.search, 16 starts": partial(solver.refiner.search, pose, starts),

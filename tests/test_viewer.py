@@ -308,6 +308,11 @@ def _picture(name):
     return np.asarray(ImageGrab.grab(xdisplay=name), dtype=int)
 
 
+def _listen_to_ctrl_c():
+    """Programs that were started in the background are deaf to it, and so are those that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _coloured(picture):
     """Share of its pixels that have a colour: ghosts do, arm and floor hardly."""
     return (np.ptp(picture, axis=-1) > 40).mean()
@@ -327,7 +332,7 @@ def test_the_window_opens_follows_the_mouse_and_closes(screen, source, tmp_path)
         pytest.skip(f"no model {source}; set HYBRID_IK_ROBOTS to a folder that has it")
     command = [sys.executable, "-W", "error", "-m", "hybrid_ik.apps.cli", "view", "--robot", source, "-n", "4"]
     with (tmp_path / "err.txt").open("w") as err:
-        running = subprocess.Popen([*command, "--seconds", "100"], stderr=err)
+        running = subprocess.Popen([*command, "--seconds", "100"], stderr=err, preexec_fn=_listen_to_ctrl_c)
         try:
             _wait_for(lambda: _coloured(_picture(screen)) > 0.003 or running.poll() is not None, "no ghosts")
             before = _picture(screen)
