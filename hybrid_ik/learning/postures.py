@@ -19,15 +19,15 @@ PARALLEL = 1e-6  # of the sine between the second and the third axis
 
 
 def posture_signs(chain: Chain, q: ArrayLike) -> NDArray[np.int8]:
-    r"""Which branch joints lie on: the signs of shoulder, elbow and wrist, +1 or -1.
+    """Which branch joints lie on: the signs of shoulder, elbow and wrist, +1 or -1.
 
     For an arm whose second and third axes are parallel and whose last three meet in the wrist's centre W, the
     determinant of the Jacobian of W and of the wrist's rotation is a product of three factors, and branches meet only
     where one of them is 0. With z the axes and o_1 on the first one,
 
-    * shoulder: :math:`(z_1 \times z_2) \cdot (W - o_1)`, whether W lies before the first axis or behind it;
-    * elbow: :math:`\det [v_1, v_2, v_3]` of W, over the shoulder's factor: which way the elbow is bent;
-    * wrist: :math:`\det [z_4, z_5, z_6]`, the sine of the fifth joint.
+    * shoulder: `(z_1 x z_2) . (W - o_1)`, whether W lies before the first axis or behind it;
+    * elbow: `det [v_1, v_2, v_3]` of W, over the shoulder's factor: which way the elbow is bent;
+    * wrist: `det [z_4, z_5, z_6]`, the sine of the fifth joint.
 
     Args:
         chain: the arm.
