@@ -23,12 +23,14 @@ from tqdm import tqdm
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network, save_network
 from hybrid_ik.errors import HybridIKError, InvalidInputError
+from hybrid_ik.learning.logs import LOG_FILE as LOG_FILE
+from hybrid_ik.learning.logs import Log
 from hybrid_ik.learning.state import TrainingState, new_state
 from hybrid_ik.learning.workers import torchrun_workers
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE, NETWORK_FILE, LOG_FILE = "state.safetensors", "network.safetensors", "log.jsonl"
+STATE_FILE, NETWORK_FILE = "state.safetensors", "network.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +57,19 @@ class LoopConfig:
     """Steps between checkpoints, each with measures on the validation set."""
     tensorboard: bool = True
     """Write TensorBoard events too, where it is installed."""
+    wandb: bool = False
+    """Send the log to Weights & Biases too (the package `wandb`, after `wandb login`)."""
+    wandb_project: str = "hybrid-ik"
+    """Its project."""
+    wandb_name: str | None = None
+    """The run's name there; by default that of the folder `out`."""
     out: Path = Path("runs/train")
     """Folder of the run: state.safetensors, network.safetensors, log.jsonl."""
 
     # Where a run writes, how often and on which device does not make it another one.
-    FREE: ClassVar = frozenset({"out", "device", "log_interval", "checkpoint_interval", "tensorboard"})
+    FREE: ClassVar = frozenset(
+        {"out", "device", "log_interval", "checkpoint_interval", "tensorboard", "wandb", "wandb_project", "wandb_name"}
+    )
 
     def __post_init__(self) -> None:
         for name in ("log_interval", "checkpoint_interval"):
@@ -127,7 +137,7 @@ def run(task: Task, *, resume: bool = False) -> NetworkFile:
         if not workers.leads:
             state.generator.manual_seed(seed + state.step)
         next_loss = task.losses(state, seed)
-        with _stop_requests() as requested, _Log(config, state.step, workers.leads) as log:
+        with _stop_requests() as requested, Log(config, state.step, workers.leads) as log:
             progress = tqdm(total=task.all_steps, initial=state.step, disable=None if workers.leads else True)
             started = time.monotonic() - state.seconds
             total, logged, stop = torch.zeros((), device=device), state.step, requested.is_set()
@@ -248,48 +258,3 @@ def _stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-class _Log:
-    """Lines of JSON, and TensorBoard events where it is installed; lines after the resumed step are dropped.
-
-    Only the leading worker writes.
-    """
-
-    def __init__(self, config: LoopConfig, step: int, leads: bool) -> None:
-        self._file, self._board = None, None
-        if not leads:
-            return
-        config.out.mkdir(parents=True, exist_ok=True)
-        path = config.out / LOG_FILE
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step))
-        self._file = path.open("a")
-        self._board = _tensorboard(config.out) if config.tensorboard else None
-
-    def write(self, step: int, **values: float) -> None:
-        if self._file is None:
-            return
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        logger.info("tensorboard is not installed: logging to %s only", LOG_FILE)
-        return None
-    return SummaryWriter(str(folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class TrainingState:
     """Steps done."""
     seconds: float = 0.0
     """Time spent on them [s]."""
+    memory: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What the task keeps from step to step beside all this, on the CPU; for instance `plateau.Plateau`."""
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:
@@ -52,6 +54,7 @@ class TrainingState:
         for index, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in entry.items()}
         tensors |= {f"random/{name}": value for name, value in self._random_states().items()}
+        tensors |= {f"memory/{name}": value for name, value in self.memory.items()}
         content = {"step": self.step, "seconds": self.seconds, "chain": chain.to_dict(), "options": options}
         arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
         save_sealed(path, arrays, STATE_FORMAT, content)
@@ -68,6 +71,7 @@ class TrainingState:
             entries.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self._restore_random(_part(tensors, "random/"))
+        self.memory = _part(tensors, "memory/")
         self.step, self.seconds = content["step"], content["seconds"]
 
     def _random_states(self) -> dict[str, torch.Tensor]:

@@ -150,6 +150,25 @@ class ResidualNetwork:
         return self.activate(h, self.xp) @ self.output[0] + self.output[1]
 
 
+class ReluNetwork:
+    """Twin of `hybrid_ik.learning.regression.Regressor` without its bound: linear layers, ReLU between them."""
+
+    def __init__(self, file: NetworkFile) -> None:
+        try:
+            names = [f"layers.{i}" for i in range(len(file.options["sizes"]) + 1)]
+            self.layers = [(file.tensors[f"{name}.weight"].T, file.tensors[f"{name}.bias"]) for name in names]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{file.path}: not a network this version can run: missing: {error}") from error
+
+    def __call__(self, condition: Floats) -> Floats:
+        """`(*batch, n_features)` to `(*batch, n_joints)`."""
+        h = condition
+        for weight, bias in self.layers[:-1]:
+            h = np.maximum(h @ weight + bias, 0.0)
+        weight, bias = self.layers[-1]
+        return h @ weight + bias
+
+
 def numpy_network(file: NetworkFile, kind: Callable[..., NumpyNetwork] | None = None) -> NumpyNetwork:
     """The twin of the network in a file, at the times it is sampled at: t = 1, and r = 0 for a mean velocity.
 

@@ -13,6 +13,7 @@ from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import CheckpointError, InvalidInputError
 from hybrid_ik.pose import Pose
 from hybrid_ik.samplers.base import check_count, inner_pose
+from hybrid_ik.samplers.numpy_network import ReluNetwork
 from hybrid_ik.samplers.uniform import UniformSampler
 
 Array = NDArray[np.float64]
@@ -51,10 +52,7 @@ class RegressorSampler:
         self.chain, self.seed, self.spread, self.n_near = chain, seed, spread, check_count(n_near)
         self._anywhere = UniformSampler(chain, seed)
         self.encoder = Encoder(self.file.chain, self.file.options["encoding"])
-        n_layers = len(self.file.options["sizes"]) + 1
-        self._layers = [
-            (self.file.tensors[f"layers.{i}.weight"].T, self.file.tensors[f"layers.{i}.bias"]) for i in range(n_layers)
-        ]
+        self._network = ReluNetwork(self.file)
 
     def sample(self, pose: Pose, n: int) -> Array:
         """The answer, starts around it, then random ones: `(*batch, n, dof)`; see `Sampler.sample`."""
@@ -68,11 +66,7 @@ class RegressorSampler:
 
     def predict(self, pose: Pose) -> Array:
         """The regressor's answers, as they are, `(*batch, dof)` [rad, or m]; they may lie beyond limits."""
-        h = self.encoder.encode(*inner_pose(self.chain, pose))
-        for weight, bias in self._layers[:-1]:
-            h = np.maximum(h @ weight + bias, 0.0)
-        weight, bias = self._layers[-1]
-        x = h @ weight + bias
+        x = self._network(self.encoder.encode(*inner_pose(self.chain, pose)))
         if self.file.options["output"] == "bounded":
             x = np.tanh(x)
         return np.asarray(self.encoder.denormalise(x.astype(float))).reshape(*pose.shape, self.chain.dof)
