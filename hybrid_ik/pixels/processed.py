@@ -117,7 +117,7 @@ def load_processed(path: str | Path) -> ProcessedRecording:
         DatasetError: missing, damaged, without one of the arrays, with pickled objects, of a newer version, or with
             shapes that do not go together; the message says which.
     """
-    arrays = _read(Path(path))
+    arrays = read_arrays(Path(path))
     missing = [name for name in (*ARRAYS, METADATA) if name not in arrays]
     if missing:
         there = ", ".join(sorted(arrays)) or "nothing"
@@ -130,8 +130,8 @@ def load_processed(path: str | Path) -> ProcessedRecording:
         raise DatasetError(f"{path}: not a whole processed recording: {error}") from error
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays by name."""
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of an `.npz` file by name, without pickle; `DatasetError` where there are none."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):

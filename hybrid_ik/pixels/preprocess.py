@@ -1,0 +1,172 @@
+"""From a recording to its dots: every episode of every camera followed, paired with joints, and kept as it goes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.checkpoint import write_atomically
+from hybrid_ik.errors import DatasetError, InvalidInputError
+from hybrid_ik.pixels.dataset import Dataset, Episode
+from hybrid_ik.pixels.lag import Lag, estimate_lag
+from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays
+from hybrid_ik.pixels.tracking import DotTracker
+from hybrid_ik.pixels.tracks import Tracks
+
+Array = NDArray[np.float64]
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+GRIPPER = "gripper"  # begins the name of the joint that is not the arm's
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """How a recording is followed."""
+
+    dots: Mapping[str, Array]
+    """For each camera, x y of each dot in the first frame of the first episode `(n_dots, 2)` [px]."""
+    lag: int | None = None
+    """Frames by which pictures are late against joints; None to estimate it from the recording."""
+    max_frames: int | None = None
+    """Frames of each episode that are followed; None for all."""
+
+
+def follow_recording(
+    dataset: Dataset, config: PreprocessConfig, folder: Path, progress: Progress
+) -> list[list[Tracks]]:
+    """The dots of every episode, for every camera; what was followed before is read from the folder.
+
+    Colours are learned in the first episode. In the others dots are found again by their colours, so the dots need be
+    shown by hand once only.
+
+    Args:
+        dataset: the recording.
+        config: first positions and bounds.
+        folder: where the tracks of each episode are kept, so that a run that was interrupted goes on.
+        progress: wraps the frames of an episode, with a label and their number; for a progress bar.
+
+    Returns:
+        Tracks by episode, then by camera in the order of `config.dots`.
+
+    Raises:
+        InvalidInputError: a camera that is not there, or no dot where one was said to be.
+        DatasetError: tracks in the folder that belong to other settings.
+    """
+    unknown = [camera for camera in config.dots if camera not in dataset.camera_names]
+    if unknown or not config.dots:
+        raise InvalidInputError(f"dots: no camera {unknown}; the recording has {', '.join(dataset.camera_names)}")
+    trackers = {camera: DotTracker(dots, camera) for camera, dots in config.dots.items()}
+    return [
+        [_follow(episode, camera, trackers[camera], config, folder, progress) for camera in config.dots]
+        for episode in dataset.episodes
+    ]
+
+
+def pair_recording(
+    dataset: Dataset, tracks: list[list[Tracks]], config: PreprocessConfig
+) -> tuple[ProcessedRecording, Lag | None]:
+    """Dots beside the joints they were taken at.
+
+    The picture of frame t shows the joints of frame t - lag; frames without a partner are left out.
+
+    Returns:
+        The processed recording, and what was found of the lag; None where it was given.
+
+    Raises:
+        InvalidInputError: units that nobody knows, no gripper, or a lag that was to be estimated and is not clear.
+    """
+    if dataset.units is None:
+        raise InvalidInputError("units: the recording does not say them; open it with units=degrees or normalised")
+    found = None
+    lag = config.lag
+    if lag is None:
+        found = _estimated(dataset, tracks)
+        if not found.clear:
+            raise InvalidInputError(f"the lag cannot be told from this recording: {found.words} Give it")
+        lag = found.offset
+    arm = np.array([not name.startswith(GRIPPER) for name in dataset.joint_names])
+    if arm.sum() != len(arm) - 1:
+        raise InvalidInputError(f"joints: expected one whose name begins with {GRIPPER}, got {dataset.joint_names}")
+    parts = [_paired(episode, views, lag) for episode, views in zip(dataset.episodes, tracks, strict=True)]
+    dots, joints, frames = (np.concatenate(column) for column in zip(*parts, strict=True))
+    lengths = [len(part[1]) for part in parts]
+    recording = ProcessedRecording(
+        dots=dots.astype(np.float32),
+        joints=joints[:, arm],
+        gripper=joints[:, ~arm][:, 0],
+        episode=np.repeat([episode.index for episode in dataset.episodes], lengths),
+        frame=frames,
+        joint_names=tuple(np.array(dataset.joint_names)[arm].tolist()),
+        units=dataset.units,
+        fps=dataset.fps,
+        lag=float(lag),
+        cameras={camera: dataset.picture_size(camera) for camera in config.dots},
+        dot_names=tuple(f"dot{i + 1}" for i in range(dots.shape[2])),
+    )
+    return recording, found
+
+
+def _follow(
+    episode: Episode, camera: str, tracker: DotTracker, config: PreprocessConfig, folder: Path, progress: Progress
+) -> Tracks:
+    path = folder / f"episode_{episode.index:06d}_{camera}.npz"
+    settings = {"dots": np.asarray(config.dots[camera], dtype=float).tolist(), "max_frames": config.max_frames}
+    count = min(episode.length, config.max_frames or episode.length)
+    kept = _read(path, settings, count)
+    if kept is None:
+        frames = islice(episode.frames(camera), count)
+        kept = tracker.follow(progress(frames, f"episode {episode.index}, {camera}", count))
+        _write(path, kept, settings)
+    elif not tracker.dots:  # colours are learned where the dots were shown
+        tracker.step(next(episode.frames(camera)))
+    tracker.restart()
+    return kept
+
+
+def _read(path: Path, settings: dict[str, Any], count: int) -> Tracks | None:
+    """Tracks that were written before; None where there are none."""
+    if not path.is_file():
+        return None
+    arrays = read_arrays(path)
+    try:
+        tracks, made_with = Tracks(arrays["positions"], arrays["confidence"]), json.loads(str(arrays["settings"]))
+    except (KeyError, ValueError) as error:
+        raise DatasetError(f"{path}: no tracks are in it ({error}); delete it, and they are followed again") from error
+    if made_with != settings or len(tracks.positions) != count:
+        raise DatasetError(
+            f"{path}: of another run, with {made_with} and {len(tracks.positions)} frames; now {settings} and {count}. "
+            "Choose another folder, or delete it"
+        )
+    return tracks
+
+
+def _write(path: Path, tracks: Tracks, settings: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **tracks._asdict(), settings=np.array(json.dumps(settings)))
+    write_atomically(path, buffer.getvalue())
+
+
+def _estimated(dataset: Dataset, tracks: list[list[Tracks]]) -> Lag:
+    """Of the camera that tells it best."""
+    joints = [episode.joints for episode in dataset.episodes]
+    lags = []
+    for camera in range(len(tracks[0])):
+        seen = [views[camera].positions for views in tracks]
+        lags.append(estimate_lag(seen, [q[: len(p)] for q, p in zip(joints, seen, strict=True)]))
+    return max(lags, key=lambda lag: (lag.clear, lag.quality))
+
+
+def _paired(episode: Episode, views: list[Tracks], lag: int) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Dots `(n, n_cameras, n_dots, 2)`, joints `(n, n_joints)` and numbers of the frames `(n,)` of an episode."""
+    dots = np.stack([view.positions for view in views], 1)
+    frames = np.arange(len(dots))
+    frames = frames[(frames - lag >= 0) & (frames - lag < episode.length)]
+    return dots[frames], episode.joints[frames - lag], frames

@@ -1,0 +1,121 @@
+"""From a recording to dots beside joints: they belong together, what was done is kept, and misuse is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import dot_scene
+import numpy as np
+import pytest
+
+from hybrid_ik.errors import DatasetError, InvalidInputError
+from hybrid_ik.pixels.dataset import open_dataset
+from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
+from hybrid_ik.pixels.recording import DatasetWriter
+
+LAG, LENGTHS = 4, (90, 60)
+SCENE = dot_scene.Scene(n_frames=90, width=160, height=120, radius=4.0, occluders=0, noise=2.0)
+SEEDS = {"front": 1, "top": 2}
+
+
+def _joints(positions, lag):
+    """Six numbers that the dots follow from, with those of `lag` frames later in each row."""
+    middle = positions.mean(1)
+    later = middle[np.minimum(np.arange(len(middle)) + lag, len(middle) - 1)]
+    x, y = ((later - [80, 60]) / [80, 60]).T
+    return 50 * np.stack([x, y, x * y, x + y, x - y, 0 * x + 1], -1)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Of each episode, a recording by each camera; the cameras see different motions, joints are those of the first."""
+    return [
+        {name: dot_scene.record(replace(SCENE, seed=seed + 10 * k, n_frames=n)) for name, seed in SEEDS.items()}
+        for k, n in enumerate(LENGTHS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def dataset(scenes, tmp_path_factory):
+    root = tmp_path_factory.mktemp("recording") / "dots"
+    writer = DatasetWriter(root, fps=30, cameras=dict.fromkeys(SEEDS, (120, 160)), units="degrees", codec="h264")
+    for scene in scenes:
+        joints = _joints(scene["front"].positions, LAG)
+        with writer.episode("move") as episode:
+            for i, row in enumerate(joints):
+                episode.add(row, {name: recording.frames[i] for name, recording in scene.items()})
+    return open_dataset(root)
+
+
+@pytest.fixture
+def config(scenes):
+    return PreprocessConfig(dots={name: recording.positions[0] for name, recording in scenes[0].items()}, lag=LAG)
+
+
+def _quiet(frames, label, count):
+    return frames
+
+
+def test_dots_lie_beside_the_joints_they_were_taken_at(dataset, scenes, config, tmp_path):
+    tracks = follow_recording(dataset, config, tmp_path, _quiet)
+    recording, found = pair_recording(dataset, tracks, config)
+    assert found is None and recording.lag == LAG and recording.joint_names[0].startswith("shoulder_pan")
+    assert len(recording) == sum(LENGTHS) - 2 * LAG and recording.joints.shape[1] == 5
+    for k, scene in enumerate(scenes):
+        rows = recording.episode == k
+        frames = recording.frame[rows]
+        assert np.array_equal(frames, np.arange(LAG, LENGTHS[k]))
+        for camera, name in enumerate(SEEDS):
+            error = np.linalg.norm(recording.dots[rows, camera] - scene[name].positions[frames], axis=-1)
+            assert np.nanmedian(error) < 1.0 and np.isnan(error).mean() < 0.05
+        truth = _joints(scene["front"].positions, 0)[frames]
+        np.testing.assert_allclose(recording.joints[rows], truth[:, :5], atol=1e-3)
+
+
+def test_the_lag_is_estimated_where_it_is_not_given(dataset, config, tmp_path):
+    tracks = follow_recording(dataset, config, tmp_path, _quiet)
+    recording, found = pair_recording(dataset, tracks, replace(config, lag=None))
+    assert found.clear and found.offset == LAG == recording.lag
+
+
+def test_an_interrupted_run_goes_on(dataset, config, tmp_path):
+    whole = follow_recording(dataset, config, tmp_path / "whole", _quiet)
+    seen = []
+
+    def interrupted(frames, label, count):
+        seen.append(label)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return frames
+
+    with pytest.raises(KeyboardInterrupt):
+        follow_recording(dataset, config, tmp_path / "parted", interrupted)
+    seen.clear()
+    resumed = follow_recording(
+        dataset, config, tmp_path / "parted", lambda frames, label, n: seen.append(label) or frames
+    )
+    assert seen == ["episode 1, front", "episode 1, top"]
+    for a, b in zip(whole, resumed, strict=True):
+        for one, other in zip(a, b, strict=True):
+            assert np.nanmax(np.abs(one.positions - other.positions)) < 0.5
+
+
+def test_fewer_frames_are_followed_where_that_is_asked(dataset, config, tmp_path):
+    few = replace(config, max_frames=20)
+    tracks = follow_recording(dataset, few, tmp_path, _quiet)
+    assert [len(views[0].positions) for views in tracks] == [20, 20]
+    assert len(pair_recording(dataset, tracks, few)[0]) == 2 * (20 - LAG)
+
+
+def test_misuse_is_named(dataset, config, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"no camera \['left'\]; the recording has front, top"):
+        follow_recording(dataset, replace(config, dots={"left": [[1, 2]]}), tmp_path, _quiet)
+    with pytest.raises(InvalidInputError, match="front"):
+        follow_recording(dataset, replace(config, dots={"front": [[500.0, 2.0]]}), tmp_path, _quiet)
+    follow_recording(dataset, replace(config, max_frames=5), tmp_path, _quiet)
+    with pytest.raises(DatasetError, match="of another run"):
+        follow_recording(dataset, replace(config, max_frames=6), tmp_path, _quiet)
+    path = next(tmp_path.glob("*.npz"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DatasetError, match="damaged"):
+        follow_recording(dataset, replace(config, max_frames=5), tmp_path, _quiet)
