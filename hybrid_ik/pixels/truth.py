@@ -1,0 +1,135 @@
+"""What a recording that was made here really shows, frame by frame: `truth.npz` in the dataset's folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_ik.checkpoint import write_atomically
+from hybrid_ik.errors import DatasetError
+from hybrid_ik.pixels.cameras import Camera
+
+Array = NDArray[np.float64]
+
+TRUTH_FILE = "truth.npz"
+VISIBLE_SHARE = 0.5  # of a dot's disc that is not hidden
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Truth:
+    """Rows stand for frames, in the order of the recording; an episode's rows are `of_episode`.
+
+    Picture i of an episode was exposed around the time (i - lag) / fps, and row i of its table was read at i / fps: the
+    picture shows the joints that the table has `lag` rows before.
+    """
+
+    cameras: Mapping[str, Camera]
+    """By their names, in the order of the axis `n_cameras`."""
+    dots: tuple[str, ...]
+    """Sites of the arm's model, in the order of the axis `n_dots`."""
+    lag: float
+    """How much older pictures are than joints [frames]; not always a whole number."""
+    settings: Mapping[str, Any]
+    """All that the recording was made with, plain data."""
+    episode: NDArray[np.int64]
+    """Episode of each row `(n,)`."""
+    q: Array
+    """All joints of the model, in the middle of the exposure `(n, nq)` [rad]."""
+    pixels: Array
+    """Centres of the dots then `(n, n_cameras, n_dots, 2)` [pixels], through the lens, also where they are hidden."""
+    shares: NDArray[np.float32]
+    """How much of each dot's disc the camera sees `(n, n_cameras, n_dots)`, 0 to 1."""
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """Whether a camera sees at least half of a dot `(n, n_cameras, n_dots)`."""
+        return self.shares >= VISIBLE_SHARE
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes."""
+        return int(self.episode.max(initial=-1)) + 1
+
+    def of_episode(self, index: int) -> Truth:
+        """The rows of one episode; row i belongs to its picture i."""
+        return self._rows(self.episode == index)
+
+    def first(self, n_episodes: int) -> Truth:
+        """The rows of the first episodes."""
+        return self._rows(self.episode < n_episodes)
+
+    def extended(self, q: Array, pixels: Array, shares: Array) -> Truth:
+        """The same with one more episode of these rows."""
+        new: dict[str, Any] = {"q": q, "pixels": pixels, "shares": np.asarray(shares, np.float32)}
+        new["episode"] = np.full(len(q), self.n_episodes)
+        joined: dict[str, Any] = {name: np.concatenate([getattr(self, name), rows]) for name, rows in new.items()}
+        return replace(self, **joined)
+
+    def save(self, root: Path) -> None:
+        """Write it into a dataset's folder, atomically."""
+        heading = {
+            "cameras": {name: camera.to_dict() for name, camera in self.cameras.items()},
+            "dots": list(self.dots),
+            "lag": self.lag,
+            "settings": dict(self.settings),
+        }
+        sink = io.BytesIO()
+        rows: dict[str, Any] = {name: getattr(self, name) for name in ROWS}
+        np.savez_compressed(sink, heading=np.array(json.dumps(heading)), visible=self.visible, **rows)
+        write_atomically(root / TRUTH_FILE, sink.getvalue())
+
+    def _rows(self, which: NDArray[np.bool_]) -> Truth:
+        return replace(self, **{name: getattr(self, name)[which] for name in ROWS})
+
+
+ROWS = "episode", "q", "pixels", "shares"
+
+
+def no_truth(
+    cameras: Mapping[str, Camera], dots: tuple[str, ...], lag: float, settings: Mapping[str, Any], nq: int
+) -> Truth:
+    """That of a recording without episodes; `nq` is the number of joints, the others as of `Truth`."""
+    shape = len(cameras), len(dots)
+    return Truth(
+        cameras=cameras,
+        dots=dots,
+        lag=lag,
+        settings=settings,
+        episode=np.empty(0, np.int64),
+        q=np.empty((0, nq)),
+        pixels=np.empty((0, *shape, 2)),
+        shares=np.empty((0, *shape), np.float32),
+    )
+
+
+def read_truth(root: str | Path) -> Truth:
+    """The truth of the recording in a folder.
+
+    Raises:
+        DatasetError: there is none (only recordings of `hybrid-ik pixels record` have it), or it is damaged.
+    """
+    path = Path(root) / TRUTH_FILE
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such file; only recordings of `hybrid-ik pixels record` have one")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            heading = json.loads(str(stored["heading"]))
+            rows = {name: stored[name] for name in ROWS}
+        cameras = {name: Camera.from_dict(camera) for name, camera in heading["cameras"].items()}
+        return Truth(
+            cameras=cameras,
+            dots=tuple(heading["dots"]),
+            lag=float(heading["lag"]),
+            settings=heading["settings"],
+            **rows,
+        )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path} is damaged ({error!r}); make the recording again") from error
