@@ -9,6 +9,9 @@ from collections.abc import Sequence
 # Modules in `hybrid_ik.apps` with `main(argv) -> exit status`; loaded when asked for.
 STEPS = {
     "record": ("pixels_record_command", "a recording to try things on: two cameras, two dots, known joints and pixels"),
+    "find-dots": ("pixels_find_command", "first positions of the dots, proposed for each camera"),
+    "preprocess": ("pixels_preprocess_command", "follow the dots through a recording, and pair them with joints"),
+    "verify-dots": ("pixels_verify_command", "the dots that were followed, drawn into pictures and videos"),
 }
 MISUSE = 2
 

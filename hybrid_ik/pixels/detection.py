@@ -59,6 +59,17 @@ def find_dots(frames: Iterable[Frame], n: int = 2, most: int = 30) -> list[Found
     return sorted(found, key=lambda dot: -dot.score)[:n]
 
 
+def in_order_of(reference: Sequence[FoundDot], dots: Sequence[FoundDot]) -> list[FoundDot]:
+    """The same dots, each where the reference has the one of its colour: so cameras list them alike."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not reference or not dots:
+        return list(dots)
+    apart = np.array([[np.linalg.norm(one.rgb - other.rgb) for other in dots] for one in reference])
+    _, order = linear_sum_assignment(apart)
+    return [dots[int(i)] for i in order] + [dot for i, dot in enumerate(dots) if i not in order]
+
+
 def check_dots(positions: ArrayLike, frame: Frame, camera: str = "cam1", frame_index: int = 0) -> Array:
     """Positions given by hand, moved to the centres of the dots there.
 
@@ -100,8 +111,11 @@ def _contrast(chroma: Weights) -> Weights:
 
 
 def _learned(frame: Frame, position: Array) -> list[Dot]:
+    """The dot there, if there is one that is found from its own centre too."""
     try:
-        return [learn_dot(frame, position, "cam1")]
+        dot = learn_dot(frame, position, "cam1")
+        learn_dot(frame, dot.position, "cam1")
+        return [dot]
     except InvalidInputError:
         return []
 

@@ -83,6 +83,8 @@ def _learn(frame: Frame, position: Array) -> Dot:
         share = shares(chroma, colour, beside)
         blob = _nearest(find_blobs(share, box), seed)
         inside = _inside(share, box, blob)
+        if not inside.any():
+            raise _NoDotError("a patch of one colour there, but with no pixel that is all of it")
         colour = chroma[inside].mean(0).astype(np.float64)
     _check_form(blob)
     rgb = frame[box.top : box.bottom, box.left : box.right][inside].mean(0)

@@ -1,0 +1,66 @@
+"""`hybrid-ik pixels find-dots`: first positions of the dots, proposed for each camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+FOUND, FEWER = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindOptions:
+    """Propose where the dots are in the first frame of a recording. Exit status 1 where there are too few."""
+
+    data: str
+    """A recording in LeRobot's format: a folder, or a name on the hub."""
+    n: int = 2
+    """Dots on the gripper."""
+    frames: int = 30
+    """Frames that are looked at: dots are round, colourful, and move."""
+    out: Path | None = None
+    """Folder for a picture of each camera with the dots drawn in."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    options = tyro.cli(FindOptions, prog="hybrid-ik pixels find-dots", args=list(argv))
+    from hybrid_ik.pixels.dataset import open_dataset
+    from hybrid_ik.pixels.detection import FoundDot, find_dots, in_order_of
+
+    dataset, status = open_dataset(options.data), FOUND
+    words: list[str] = []
+    reference: list[FoundDot] = []
+    for camera in dataset.camera_names:
+        first = dataset.episodes[0]
+        dots = find_dots(first.frames(camera, 0, min(options.frames, first.length)), options.n, options.frames)
+        reference = reference or dots
+        dots = in_order_of(reference, dots)
+        places = " ".join(f"{x:.1f}" for dot in dots for x in dot.position)
+        for i, dot in enumerate(dots):
+            rgb = ", ".join(f"{value:.0f}" for value in dot.rgb)
+            print(f"{camera}: dot {i + 1} at {dot.position.round(1)} px, colour ({rgb}), score {dot.score:.2f}")
+        if len(dots) < options.n:
+            print(f"{camera}: {len(dots)} of {options.n} dots; give the others by hand")
+            status = FEWER
+        words.append(f"--dots {camera} {places}")
+        if options.out is not None:
+            _draw(options.out, camera, first.frames(camera, 0, 1), dots)
+    print(f"\nhybrid-ik pixels preprocess --data {options.data} {' '.join(words)}")
+    return status
+
+
+def _draw(folder: Path, camera: str, frames: object, dots: Sequence[object]) -> None:
+    """A picture of the first frame with the dots."""
+    import numpy as np
+
+    from hybrid_ik.pixels.annotate import write_annotated_frames
+    from hybrid_ik.pixels.tracks import Tracks
+
+    positions = np.array([[dot.position for dot in dots]]).reshape(1, -1, 2)  # type: ignore[attr-defined]
+    tracks = Tracks(positions, np.ones(positions.shape[:2]))
+    for path in write_annotated_frames(folder, frames, tracks, camera=camera):  # type: ignore[arg-type]
+        print(f"wrote {path}")
