@@ -133,10 +133,10 @@ def load_processed(path: str | Path) -> ProcessedRecording:
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """Arrays by name."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DatasetError(f"{path}: one array; expected a processed recording (.npz) of several")
-            return {name: file[name] for name in file.files}
+        file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)  # of a path it leaves damaged files open
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise DatasetError(f"{path}: one array; expected a processed recording (.npz) of several")
+        return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; write one with save_processed") from None
     except ValueError as error:
