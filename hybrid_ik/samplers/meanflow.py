@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import NetworkFile, load_network
 from hybrid_ik.encoding import Encoder
-from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.errors import CheckpointError, InvalidInputError
 from hybrid_ik.kernels.cpu import load_kernel
 from hybrid_ik.kernels.tools import GROUP, load_tools
 from hybrid_ik.pose import Pose
@@ -60,6 +60,8 @@ class MeanFlowSampler:
         if not 0.0 < noise_scale < np.inf:
             raise InvalidInputError(f"noise_scale: expected a positive number, got {noise_scale}")
         file = network if isinstance(network, NetworkFile) else load_network(network)
+        if file.kind.startswith("pixel_"):
+            raise CheckpointError(f"{file.path} holds a network of kind {file.kind!r}, from pixels; use PixelSampler")
         file.check_matches(chain)
         self.chain, self.file, self.seed, self.noise_scale = chain, file, seed, noise_scale
         self._network = fastest_network(file)
