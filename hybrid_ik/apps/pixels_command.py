@@ -12,6 +12,8 @@ STEPS = {
     "find-dots": ("pixels_find_command", "first positions of the dots, proposed for each camera"),
     "preprocess": ("pixels_preprocess_command", "follow the dots through a recording, and pair them with joints"),
     "verify-dots": ("pixels_verify_command", "the dots that were followed, drawn into pictures and videos"),
+    "train": ("pixels_train_command", "a network from the pixels of the dots to joints"),
+    "predict": ("pixels_predict_command", "joints for the pixels of the dots"),
 }
 MISUSE = 2
 

@@ -1,0 +1,89 @@
+"""The way from a recording to joints by commands alone: every step runs, on what the one before it left."""
+
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+import pytest
+
+from hybrid_ik.apps import offscreen
+from hybrid_ik.apps.cli import main
+from hybrid_ik.apps.pixels_preprocess_command import _joined, parse_dots
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.pixels.processed import load_processed
+from hybrid_ik.pixels.truth import read_truth
+
+needs_rendering = pytest.mark.skipif(
+    offscreen.working_backend() is None, reason=f"no EGL and no OSMesa here. {offscreen.REMEDY}"
+)
+SMALL = "--scene.width 320 --scene.height 240 --scene.dot-radius 0.012 --sub-frames 2 --codec h264 --seed 1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pixels")
+
+
+def _run(words, capsys):
+    status = main(shlex.split(words))
+    done = capsys.readouterr()
+    assert status == 0, done.err
+    return done.out
+
+
+@needs_rendering
+def test_the_whole_way(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    _run(f"pixels record --out made --episodes 2 --seconds 2 {SMALL}", capsys)
+    found = _run("pixels find-dots --data made --out found", capsys)
+    assert (folder / "found" / "front_000000.png").is_file() and "score" in found
+    command = found.splitlines()[-1]
+    assert command.startswith("hybrid-ik pixels preprocess --data made --dots front ")
+
+    said = _run(command.removeprefix("hybrid-ik "), capsys)
+    assert "pictures are 6 frames late, as was said" in said
+    recording, truth = load_processed("runs/pixels/processed.npz"), read_truth(folder / "made")
+    assert len(recording) == 2 * (60 - 6) and recording.lag == 6
+    rows = 60 * recording.episode + recording.frame
+    pixels = truth.pixels[rows]
+    errors = [np.linalg.norm(recording.dots[:, :, order] - pixels, axis=-1) for order in ([0, 1], [1, 0])]
+    assert min(np.nanmedian(error) for error in errors) < 1.0
+
+    said = _run("pixels verify-dots --data made --every 20", capsys)
+    assert {path.suffix for path in (folder / "runs/pixels/verify").iterdir()} == {".mp4", ".png"} and "wrote" in said
+    _run("pixels train --epochs 3 --batch 16 --device cpu", capsys)
+    answer = _run("pixels predict --dots 160 120 160 120 --gripper", capsys).split()
+    assert len(answer) == 6 and float(answer[-1]) == 50.0
+
+
+@needs_rendering
+def test_an_episode_that_is_not_there_is_named(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    if not (folder / "runs/pixels/processed.npz").is_file():
+        pytest.skip("test_the_whole_way did not come so far")
+    assert main(shlex.split("pixels verify-dots --data made --episode 7")) == 2
+    assert "has the episodes [0, 1]" in capsys.readouterr().err
+
+
+def test_dots_are_read_camera_by_camera():
+    words = _joined(shlex.split("--data x --dots front 1 2 3 4 --dots side 5 6 7 8 --max-frames 9"))
+    assert words == shlex.split("--data x --max-frames 9 --dots front 1 2 3 4 side 5 6 7 8")
+    found = parse_dots(words[words.index("--dots") + 1 :])
+    assert list(found) == ["front", "side"] and found["side"].tolist() == [[5, 6], [7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["1", "2"], "name of a camera before '1'"), (["front"], "x and y"), (["front", "1", "2", "3"], "x and y")],
+)
+def test_dots_that_make_no_sense_are_refused(words, message):
+    with pytest.raises(InvalidInputError, match=message):
+        parse_dots(words)
+
+
+def test_steps_are_listed_and_unknown_ones_refused(capsys):
+    assert main(["pixels", "--help"]) == 0
+    assert "verify-dots" in capsys.readouterr().out
+    assert main(["pixels", "fly"]) == 2
+    assert "no step 'fly'" in capsys.readouterr().err
