@@ -19,10 +19,10 @@ Array = NDArray[np.float64]
 DOTS = "dot_fixed_jaw", "dot_moving_jaw"
 TIP = "between_dots"
 JAW_IN_THE_MIDDLE = 0.9  # rad: what a recording calls 50
-# Joints that are aimed at [rad]: Rotation, Pitch, Elbow, Wrist_Pitch, Wrist_Roll, Jaw. The arm stays over the table in
-# front of it, and the roll where at least one camera sees the dots most of the time.
-LOWEST = np.array([-1.0, -2.6, 0.4, -1.2, -2.6, 0.1])
-HIGHEST = np.array([1.0, -0.4, 2.8, 1.6, 0.6, 1.5])
+# Joints that are aimed at [rad]: Rotation, Pitch, Elbow, Wrist_Pitch, Wrist_Roll, Jaw. With all of the roll each camera
+# misses each dot now and then: 87 to 99 % of the dots are seen, all four in 81 % of the frames.
+LOWEST = np.array([-1.0, -2.6, 0.4, -1.2, -3.0, 0.1])
+HIGHEST = np.array([1.0, -0.4, 2.8, 1.6, 3.0, 1.5])
 CLEARANCE = 0.002  # m between parts of the arm, and to the table
 BORDER = 0.04  # of a picture's sides, where no dot is to go
 
@@ -182,6 +182,8 @@ def _furnished(robot: Robot, config: SceneConfig) -> mujoco.MjModel:
         light.castshadow = config.shadows and not i
     spec.visual.headlight.active = 0
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 0
+    # With the default 28, 16 and 4 a picture takes a third longer.
+    spec.visual.quality.numslices, spec.visual.quality.numstacks, spec.visual.quality.numquads = 20, 10, 1
     return spec.compile()
 
 
