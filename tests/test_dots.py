@@ -175,7 +175,9 @@ def test_a_lag_that_cannot_be_told_says_so():
     assert not alien.clear and "hardly where the joints would put them" in alien.words
     t = np.arange(300)[:, None]
     regular = estimate_lag([np.sin(0.2 * np.pi * t) * [[40.0, 30.0]]], [np.sin(0.2 * np.pi * t)])
-    assert not regular.clear and "another offset is about as good" in regular.words
+    assert (
+        not regular.clear and "not clear: " in regular.words
+    )  # the same every ten frames: which one is up to rounding
     with pytest.raises(InvalidInputError, match="200 frames of pixels and 199 of joints"):
         estimate_lag([pixels], [joints[:-1]])
     with pytest.raises(InvalidInputError, match="record more motion"):

@@ -17,7 +17,7 @@ from hybrid_ik.pixels.truth import read_truth
 needs_rendering = pytest.mark.skipif(
     offscreen.working_backend() is None, reason=f"no EGL and no OSMesa here. {offscreen.REMEDY}"
 )
-SMALL = "--scene.width 320 --scene.height 240 --scene.dot-radius 0.012 --sub-frames 2 --codec h264 --seed 1"
+QUICK = "--sub-frames 2 --codec h264 --seed 2"  # in which all dots are seen
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def _run(words, capsys):
 @needs_rendering
 def test_the_whole_way(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    _run(f"pixels record --out made --episodes 2 --seconds 2 {SMALL}", capsys)
+    _run(f"pixels record --out made --episodes 2 --seconds 1.5 {QUICK}", capsys)
     found = _run("pixels find-dots --data made --out found", capsys)
     assert (folder / "found" / "front_000000.png").is_file() and "score" in found
     command = found.splitlines()[-1]
@@ -44,16 +44,16 @@ def test_the_whole_way(folder, monkeypatch, capsys):
     said = _run(command.removeprefix("hybrid-ik "), capsys)
     assert "pictures are 6 frames late, as was said" in said
     recording, truth = load_processed("runs/pixels/processed.npz"), read_truth(folder / "made")
-    assert len(recording) == 2 * (60 - 6) and recording.lag == 6
-    rows = 60 * recording.episode + recording.frame
+    assert len(recording) == 2 * (45 - 6) and recording.lag == 6
+    rows = 45 * recording.episode + recording.frame
     pixels = truth.pixels[rows]
     errors = [np.linalg.norm(recording.dots[:, :, order] - pixels, axis=-1) for order in ([0, 1], [1, 0])]
-    assert min(np.nanmedian(error) for error in errors) < 1.0
+    assert min(np.nanmedian(error) for error in errors) < 1.0 and np.isfinite(recording.dots).mean() > 0.95
 
     said = _run("pixels verify-dots --data made --every 20", capsys)
     assert {path.suffix for path in (folder / "runs/pixels/verify").iterdir()} == {".mp4", ".png"} and "wrote" in said
     _run("pixels train --epochs 3 --batch 16 --device cpu", capsys)
-    answer = _run("pixels predict --dots 160 120 160 120 --gripper", capsys).split()
+    answer = _run("pixels predict --dots 320 240 320 240 --gripper", capsys).split()
     assert len(answer) == 6 and float(answer[-1]) == 50.0
 
 

@@ -59,7 +59,7 @@ def find_dots(frames: Iterable[Frame], n: int = 2, most: int = 30) -> list[Found
     return sorted(found, key=lambda dot: -dot.score)[:n]
 
 
-def in_order_of(reference: Sequence[FoundDot], dots: Sequence[FoundDot]) -> list[FoundDot]:
+def in_order_of(reference: Sequence[FoundDot | Dot], dots: Sequence[FoundDot]) -> list[FoundDot]:
     """The same dots, each where the reference has the one of its colour: so cameras list them alike."""
     from scipy.optimize import linear_sum_assignment
 

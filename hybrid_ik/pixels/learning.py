@@ -61,8 +61,8 @@ def learn_dot(frame: Frame, position: Array, camera: str, frame_index: int = 0) 
         return _learn(frame, position)
     except _NoDotError as problem:
         raise InvalidInputError(
-            f"{where}: {problem}, in the picture of {_size(frame)}; look at the frame, or let hybrid-ik find-dots "
-            "propose positions"
+            f"{where}: {problem}, in the picture of {_size(frame)}; look at the frame, or let `hybrid-ik pixels "
+            "find-dots` propose positions"
         ) from None
 
 

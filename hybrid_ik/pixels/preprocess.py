@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import DatasetError, InvalidInputError
 from hybrid_ik.pixels.dataset import Dataset, Episode
+from hybrid_ik.pixels.detection import find_dots, in_order_of
 from hybrid_ik.pixels.lag import Lag, estimate_lag
 from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays
 from hybrid_ik.pixels.tracking import DotTracker
@@ -24,6 +25,9 @@ from hybrid_ik.pixels.tracks import Tracks
 Array = NDArray[np.float64]
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
+LOOK = 10  # frames of an episode in which dots are looked for
+CANDIDATES = 3  # things that may be dots, for each of them
+SAME_COLOUR = 90.0  # of 0 to 255, largest distance between colours of a dot in two episodes
 GRIPPER = "gripper"  # begins the name of the joint that is not the arm's
 
 
@@ -122,13 +126,29 @@ def _follow(
     count = min(episode.length, config.max_frames or episode.length)
     kept = _read(path, settings, count)
     if kept is None:
+        if tracker.dots:
+            tracker = _begun(episode, camera, tracker)
         frames = islice(episode.frames(camera), count)
         kept = tracker.follow(progress(frames, f"episode {episode.index}, {camera}", count))
         _write(path, kept, settings)
     elif not tracker.dots:  # colours are learned where the dots were shown
         tracker.step(next(episode.frames(camera)))
-    tracker.restart()
     return kept
+
+
+def _begun(episode: Episode, camera: str, tracker: DotTracker) -> DotTracker:
+    """The tracker for another episode: a fresh one where all dots are found by their colours, else the same.
+
+    After `DotTracker.restart` alone a dot in full view was missed in whole episodes of rendered recordings.
+    """
+    reference = tracker.dots
+    found = find_dots(episode.frames(camera, 0, min(LOOK, episode.length)), CANDIDATES * len(reference), LOOK)
+    matched = in_order_of(reference, found)[: len(reference)]
+    alike = [np.linalg.norm(dot.rgb - one.rgb) < SAME_COLOUR for dot, one in zip(matched, reference, strict=False)]
+    if len(alike) == len(reference) and all(alike):
+        return DotTracker(np.array([dot.position for dot in matched]), camera)
+    tracker.restart()
+    return tracker
 
 
 def _read(path: Path, settings: dict[str, Any], count: int) -> Tracks | None:
