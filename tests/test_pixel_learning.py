@@ -241,8 +241,8 @@ def test_answers_have_the_shape_of_the_dots(networks, data):
     assert samples.shape == (3, 1030, 5) and np.ptp(samples, axis=1).min() > 0.05
     np.testing.assert_array_equal(meanflow.sample(dots, 2), samples[:, :2])
     assert not np.array_equal(PixelSampler(networks["meanflow"][0], seed=1).sample(dots, 2), samples[:, :2])
-    answer = meanflow.predict(dots)
-    assert all((samples[i, :16] == answer[i]).all(-1).any() for i in range(3))
+    middle = np.abs(meanflow.predict(dots) - np.median(samples, 1)) / samples.std(1)
+    assert middle.max() < 1.0  # the answer of the noise 0 lies among the others
 
 
 def test_all_dots_may_be_told(data, robot, config):

@@ -19,7 +19,6 @@ Features = Literal["middle", "dots"]
 
 PIXEL_KINDS = ("pixel_mlp", "pixel_meanflow")
 GRIPPER = 50.0  # half open, on the scale 0..100
-N_COMPARED = 16  # samples of which `predict` takes the one in their midst
 ROWS_AT_ONCE = 4096  # samples of a block; bounds the memory
 
 
@@ -71,9 +70,10 @@ class PixelSampler:
         return len(self._joint_mean)
 
     def predict(self, dots: ArrayLike) -> Array:
-        """One answer: the network's own, or, with MeanFlow, the sample in the midst of 16 (nearest to the others).
+        """One answer: the network's own, or, with MeanFlow, that of the noise 0, in the middle of all noises.
 
-        The mean of several right answers would be none itself.
+        Tips of a synthetic SO-100 that was told the middle of the dots were wrong by 8.8 mm (median) with the noise 0,
+        by 16.1 with a random one, by 13.7 with the sample nearest to 15 others, and by 11.8 with the mean of 16.
 
         Args:
             dots: `(*batch, n_features)` [pixels]: `[x1, y1, x2, y2]`, or all dots of camera 1, then of camera 2;
@@ -86,7 +86,8 @@ class PixelSampler:
             InvalidInputError: another number of pixels.
         """
         condition, shape = self._condition(dots)
-        x = self._mlp(condition)[:, 0] if self._mlp is not None else _midst(self._samples(condition, N_COMPARED))
+        zero = np.zeros((1, self.n_joints), np.float32)
+        x = self._mlp(condition) if self._mlp is not None else self._samples(condition, zero)
         return self._joints(x).reshape(*shape, self.n_joints)
 
     def predict_with_gripper(self, dots: ArrayLike) -> Array:
@@ -113,7 +114,7 @@ class PixelSampler:
                 'model="meanflow"'
             )
         condition, shape = self._condition(dots)
-        x = self._samples(condition, check_count(n))
+        x = self._samples(condition, self._noises(check_count(n)))
         return self._joints(x).reshape(*shape, n, self.n_joints)
 
     def _condition(self, dots: ArrayLike) -> tuple[Floats, tuple[int, ...]]:
@@ -126,12 +127,14 @@ class PixelSampler:
         flat = np.where(np.isfinite(flat).all(-1, keepdims=True), flat, np.nan)
         return ((flat - self._mean) / self._std).astype(np.float32), rows.shape[:-1]
 
-    def _samples(self, condition: Floats, n: int) -> Floats:
-        """x = e - u(e, 0, 1 | pixels) `(m, n, n_joints)`, normalised; with r = 1 for a network of flow matching."""
+    def _samples(self, condition: Floats, noise: Floats) -> Floats:
+        """x = e - u(e, 0, 1 | pixels) `(m, n, n_joints)`, normalised, of noises e `(n, n_joints)`.
+
+        With r = 1 in place of 0 for a network of flow matching.
+        """
         network: Any = self._velocity
-        noise = self._noises(n)
-        projected, x = network.project(noise), np.empty((len(condition), n, self.n_joints), np.float32)
-        step = max(1, ROWS_AT_ONCE // n)
+        projected, x = network.project(noise), np.empty((len(condition), len(noise), self.n_joints), np.float32)
+        step = max(1, ROWS_AT_ONCE // len(noise))
         for i in range(0, len(condition), step):
             modulation = network.modulate(condition[i : i + step])
             x[i : i + step] = noise - network.velocity(projected, modulation)
@@ -167,11 +170,3 @@ def pixel_features(dots: ArrayLike, features: Features = "middle") -> Array:
     chosen = array.mean(-2) if features == "middle" else array
     n = array.shape[-3] * 2 * (1 if features == "middle" else array.shape[-2])
     return np.asarray(chosen.reshape(*array.shape[:-3], n))
-
-
-def _midst(x: Floats) -> Floats:
-    """Of samples `(m, n, n_joints)` the one with the least sum of distances to the others, `(m, n_joints)`."""
-    squares = np.square(x).sum(-1)
-    distances = squares[:, :, None] + squares[:, None] - 2.0 * x @ x.swapaxes(-1, -2)
-    nearest = np.sqrt(np.maximum(distances, 0.0)).sum(-1).argmin(-1)
-    return np.asarray(x[np.arange(len(x)), nearest])
