@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -318,7 +319,7 @@ def _coloured(picture):
     return (np.ptp(picture, axis=-1) > 40).mean()
 
 
-def _wait_for(condition, otherwise, limit=60.0):
+def _wait_for(condition, otherwise, limit=120.0):
     end = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < end, otherwise
@@ -332,14 +333,17 @@ def test_the_window_opens_follows_the_mouse_and_closes(screen, source, tmp_path)
         pytest.skip(f"no model {source}; set HYBRID_IK_ROBOTS to a folder that has it")
     command = [sys.executable, "-W", "error", "-m", "hybrid_ik.apps.cli", "view", "--robot", source, "-n", "4"]
     with (tmp_path / "err.txt").open("w") as err:
-        running = subprocess.Popen([*command, "--seconds", "100"], stderr=err, preexec_fn=_listen_to_ctrl_c)
+        running = subprocess.Popen([*command, "--seconds", "300"], stderr=err, preexec_fn=_listen_to_ctrl_c)
         try:
             _wait_for(lambda: _coloured(_picture(screen)) > 0.003 or running.poll() is not None, "no ghosts")
             before = _picture(screen)
             _xdotool("mousemove", 300, 230, "keydown", "ctrl", "mousedown", 3)
 
+            steps = itertools.cycle([8] * 12 + [-8] * 12)  # to and fro: a slow window must not lose the mouse
+
             def drag():
-                _xdotool("mousemove_relative", "--", 8, 5)
+                by = next(steps)
+                _xdotool("mousemove_relative", "--", by, by // 2)
                 return (np.abs(before - _picture(screen)).max(-1) > 20).mean() > 0.01
 
             _wait_for(drag, "the arm does not follow")
