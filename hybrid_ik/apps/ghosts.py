@@ -21,8 +21,8 @@ OPACITY = 0.13
 class Ghosts:
     """Draws copies of the moving parts of an arm.
 
-    Colours and what is hidden are written into a copy of the model, so that MuJoCo makes the geoms of an arm in one
-    call: giving each geom its colour from Python took ten times as long.
+    Colours and what is hidden are written into a copy of the model, from which MuJoCo makes the geoms of an arm in one
+    call.
 
     Args:
         model: what is drawn; its meshes must be those of the scene's context.
