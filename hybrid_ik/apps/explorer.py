@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.plotting import blend_colours
-from hybrid_ik.pose import Pose
+from hybrid_ik.pose import Pose, n_rows
 from hybrid_ik.refiners.base import LMConfig
 from hybrid_ik.result import IKResult, concatenate
 from hybrid_ik.robot import Robot
@@ -27,7 +27,6 @@ Array = NDArray[np.float64]
 POSTURES = ("nearest", "limits", "manipulability")
 MOST_ANSWERS = 32
 FARTHEST = 6.0  # rad, or m: from the solid arm, where colours end
-POSE_ROWS = 6
 STOPPED = 0.5  # share of a way that was gone, below which a glide turns round
 
 
@@ -100,7 +99,7 @@ class Explorer:
     @property
     def can_glide(self) -> bool:
         """Whether the arm has a joint to spare, so that it moves with its tool at rest."""
-        return self.robot.dof > POSE_ROWS
+        return self.robot.dof > n_rows(True)
 
     @property
     def solver(self) -> HybridSolver:
@@ -158,7 +157,7 @@ class Explorer:
     @property
     def curves(self) -> SolutionSet | None:
         """All answers of the present target as curves; None unless the arm has one joint to spare."""
-        if self._curves is None and self.robot.dof == POSE_ROWS + 1:
+        if self._curves is None and self.robot.dof == n_rows(True) + 1:
             self._curves = self.solver.solve_all(self.target)
         return self._curves
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.explorer import MOST_ANSWERS, POSE_ROWS, POSTURES, Explorer, Shown
+from hybrid_ik.apps.explorer import MOST_ANSWERS, POSTURES, Explorer, Shown
 from hybrid_ik.apps.web_text import (
     SOLID_COLOUR,
     Axis,
@@ -21,6 +21,7 @@ from hybrid_ik.apps.web_text import (
     state_html,
     table_html,
 )
+from hybrid_ik.pose import n_rows
 from hybrid_ik.result import Status
 
 Array = NDArray[np.float64]
@@ -219,7 +220,7 @@ class Panel:
     def _missed(self, shown: Shown) -> tuple[str, list[str]]:
         beyond = shown.result.status[0] == Status.BEYOND_REACH
         lines = [f"the closest posture is off by {_worst(shown)}"]
-        if self._explorer.robot.dof < POSE_ROWS:
+        if self._explorer.robot.dof < n_rows(True):
             lines.append(f"With {self._explorer.robot.dof} joints, few poses can be met in all their 6 numbers.")
         return "Beyond reach" if beyond else "Not reached", lines
 
