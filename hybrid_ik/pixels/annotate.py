@@ -14,7 +14,8 @@ import numpy as np
 
 from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.pictures import Array, Frame, check_frame, opencv, pyav
+from hybrid_ik.pixels.packages import vision_package
+from hybrid_ik.pixels.pictures import Array, Frame, check_frame, opencv
 from hybrid_ik.pixels.tracks import Tracks
 
 TRAIL = 20  # frames
@@ -100,7 +101,7 @@ def write_annotated_frames(
 
 
 def _encode(path: str, frames: Iterator[Frame], fps: float) -> None:
-    av = pyav()
+    av = vision_package("av")
     stream: Any = None
     with av.open(path, "w") as file:
         for frame in frames:

@@ -1,13 +1,14 @@
-"""What every module of the room needs: the packages, and pictures and positions of the right form."""
+"""What every module that follows dots needs: OpenCV, and pictures and positions of the right form."""
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hybrid_ik.errors import InvalidInputError, MissingPackageError
+from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.pixels.packages import vision_package
 
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]
@@ -15,34 +16,9 @@ Frame = NDArray[np.uint8]
 Weights = NDArray[np.float32]
 
 
-def opencv() -> ModuleType:
-    """The module `cv2`.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingPackageError(
-            f"dots are followed with OpenCV, which could not be imported ({error}): pip install hybrid-ik[vision]"
-        ) from error
-    return cv2
-
-
-def pyav() -> ModuleType:
-    """The module `av`.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingPackageError(
-            f"videos are written with PyAV, which could not be imported ({error}): pip install hybrid-ik[vision]"
-        ) from error
-    return av
+def opencv() -> Any:
+    """The module `cv2`; see `vision_package`."""
+    return vision_package("cv2")
 
 
 def check_frame(frame: ArrayLike) -> Frame:
