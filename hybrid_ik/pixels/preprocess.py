@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import DatasetError, InvalidInputError
 from hybrid_ik.pixels.dataset import Dataset, Episode
 from hybrid_ik.pixels.detection import find_dots, in_order_of
 from hybrid_ik.pixels.lag import Lag, estimate_lag
-from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays
+from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays, write_arrays
 from hybrid_ik.pixels.tracking import DotTracker
 from hybrid_ik.pixels.tracks import Tracks
 
@@ -130,7 +128,7 @@ def _follow(
             tracker = _begun(episode, camera, tracker)
         frames = islice(episode.frames(camera), count)
         kept = tracker.follow(progress(frames, f"episode {episode.index}, {camera}", count))
-        _write(path, kept, settings)
+        write_arrays(path, {**kept._asdict(), "settings": np.array(json.dumps(settings))})
     elif not tracker.dots:  # colours are learned where the dots were shown
         tracker.step(next(episode.frames(camera)))
     return kept
@@ -166,12 +164,6 @@ def _read(path: Path, settings: dict[str, Any], count: int) -> Tracks | None:
             "Choose another folder, or delete it"
         )
     return tracks
-
-
-def _write(path: Path, tracks: Tracks, settings: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **tracks._asdict(), settings=np.array(json.dumps(settings)))
-    write_atomically(path, buffer.getvalue())
 
 
 def _estimated(dataset: Dataset, tracks: list[list[Tracks]]) -> Lag:

@@ -103,11 +103,8 @@ def save_processed(path: str | Path, recording: ProcessedRecording) -> None:
     """Write a processed recording (`.npz`), atomically: the old file or the whole new one is there."""
     content = {name: value for name, value in asdict(recording).items() if name not in ARRAYS}
     text = json.dumps({"format": PROCESSED_FORMAT, "version": VERSION, **content}, allow_nan=False)
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: getattr(recording, name) for name in ARRAYS}
-    arrays[METADATA] = np.array(text)
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    arrays = {name: getattr(recording, name) for name in ARRAYS}
+    write_arrays(Path(path), {**arrays, METADATA: np.array(text)})
 
 
 def load_processed(path: str | Path) -> ProcessedRecording:
@@ -128,6 +125,13 @@ def load_processed(path: str | Path) -> ProcessedRecording:
         return ProcessedRecording(**fields)
     except (InvalidInputError, TypeError, AttributeError, IndexError) as error:
         raise DatasetError(f"{path}: not a whole processed recording: {error}") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name as an `.npz` file, atomically, without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import DatasetError
 from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.processed import read_arrays, write_arrays
 
 Array = NDArray[np.float64]
 
@@ -81,10 +79,8 @@ class Truth:
             "lag": self.lag,
             "settings": dict(self.settings),
         }
-        sink = io.BytesIO()
-        rows: dict[str, Any] = {name: getattr(self, name) for name in ROWS}
-        np.savez_compressed(sink, heading=np.array(json.dumps(heading)), visible=self.visible, **rows)
-        write_atomically(root / TRUTH_FILE, sink.getvalue())
+        rows = {name: getattr(self, name) for name in (*ROWS, "visible")}
+        write_arrays(root / TRUTH_FILE, {"heading": np.array(json.dumps(heading)), **rows})
 
     def _rows(self, which: NDArray[np.bool_]) -> Truth:
         return replace(self, **{name: getattr(self, name)[which] for name in ROWS})
@@ -120,9 +116,9 @@ def read_truth(root: str | Path) -> Truth:
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; only recordings of `hybrid-ik pixels record` have one")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            heading = json.loads(str(stored["heading"]))
-            rows = {name: stored[name] for name in ROWS}
+        stored = read_arrays(path)
+        heading = json.loads(str(stored["heading"]))
+        rows: dict[str, Any] = {name: stored[name] for name in ROWS}
         cameras = {name: Camera.from_dict(camera) for name, camera in heading["cameras"].items()}
         return Truth(
             cameras=cameras,
@@ -131,5 +127,5 @@ def read_truth(root: str | Path) -> Truth:
             settings=heading["settings"],
             **rows,
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (DatasetError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is damaged ({error!r}); make the recording again") from error
