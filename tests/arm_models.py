@@ -35,3 +35,17 @@ def touching(model, q):
     data = placed(model, q)
     bodies = [sorted(model.geom_bodyid[[contact.geom1, contact.geom2]]) for contact in data.contact[: data.ncon]]
     return {(model.body(a).name, model.body(b).name) for a, b in bodies}
+
+
+def check_home(model, robot, regular):
+    """Home lies within the limits, its least singular value is above a bound, and nothing touches there."""
+    assert ((robot.lower < robot.home) & (robot.home < robot.upper)).all()
+    assert np.linalg.svd(robot.jacobian(robot.home), compute_uv=False).min() > regular
+    assert not touching(model, model.key("home").qpos)
+
+
+def check_collision(model, limits, degrees, pair):
+    """A posture within the limits in which a pair of bodies meets."""
+    q = np.radians(degrees)
+    assert (limits[:, 0] <= q).all() and (q <= limits[:, 1]).all()
+    assert pair in touching(model, q)

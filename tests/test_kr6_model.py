@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from arm_models import placed, published, random_joints, touching
+from arm_models import check_collision, check_home, placed, published, random_joints, touching
 from numpy.testing import assert_allclose
 
 from hybrid_ik.loading import load_model
@@ -108,16 +108,12 @@ def test_limits_are_the_makers(ours):
 
 
 def test_home_is_within_limits_regular_and_touches_nothing(ours):
-    robot = Robot("kr6")
-    assert ((robot.lower < robot.home) & (robot.home < robot.upper)).all()
-    assert np.linalg.svd(robot.jacobian(robot.home), compute_uv=False).min() > 0.1
-    assert not touching(ours, ours.key("home").qpos)
+    check_home(ours, Robot("kr6"), regular=0.1)
 
 
 def test_a_turning_wrist_touches_nothing(ours):
-    low, high = LIMITS.T
     home = ours.key("home").qpos
-    for q in np.random.default_rng(0).uniform(low, high, (100, 6)):
+    for q in random_joints(LIMITS, 100):
         assert not touching(ours, [*home[:3], *q[3:]])
 
 
@@ -128,10 +124,7 @@ def test_postures_that_are_free(ours, name):
 
 @pytest.mark.parametrize("name", TOUCHING)
 def test_postures_that_collide(ours, name):
-    degrees, pair = TOUCHING[name]
-    q = np.radians(degrees)
-    assert (LIMITS[:, 0] <= q).all() and (q <= LIMITS[:, 1]).all()
-    assert pair in touching(ours, q)
+    check_collision(ours, LIMITS, *TOUCHING[name])
 
 
 def test_it_has_shapes_and_no_meshes(ours):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from arm_models import placed, published, random_joints, touching
+from arm_models import check_collision, check_home, placed, published, random_joints, touching
 from numpy.testing import assert_allclose
 
 from hybrid_ik.apps import offscreen
@@ -97,10 +97,7 @@ def test_limits_are_the_published_ones(ours):
 
 
 def test_home_is_within_limits_regular_and_touches_nothing(ours):
-    robot = Robot("so100")
-    assert ((robot.lower < robot.home) & (robot.home < robot.upper)).all()
-    assert np.linalg.svd(robot.jacobian(robot.home), compute_uv=False).min() > 0.05
-    assert not touching(ours, ours.key("home").qpos)
+    check_home(ours, Robot("so100"), regular=0.05)
 
 
 def test_a_turning_wrist_and_jaw_touch_nothing(ours):
@@ -116,10 +113,7 @@ def test_postures_that_are_free(ours, name):
 
 @pytest.mark.parametrize("name", TOUCHING)
 def test_postures_that_collide(ours, name):
-    degrees, pair = TOUCHING[name]
-    q = np.radians(degrees)
-    assert (LIMITS[:, 0] <= q).all() and (q <= LIMITS[:, 1]).all()
-    assert pair in touching(ours, q)
+    check_collision(ours, LIMITS, *TOUCHING[name])
 
 
 def test_it_meets_itself_where_the_published_model_does(ours, full_so100):
