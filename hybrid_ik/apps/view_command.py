@@ -76,14 +76,9 @@ def _open_window(options: ViewOptions) -> None:
 def _serve(options: ViewOptions) -> None:
     from hybrid_ik.apps.web import serve
 
+    explorer = make_explorer(options)
     page = serve(
-        options.robot,
-        tip=options.tip,
-        base=options.base,
-        host=options.host,
-        port=options.port,
-        settings=make_explorer(options).settings,
-        network=options.network,
+        explorer.robot, host=options.host, port=options.port, settings=explorer.settings, network=options.network
     )
     with page:
         if page.port != page.asked_port:
