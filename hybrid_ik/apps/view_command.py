@@ -81,7 +81,7 @@ def _serve(options: ViewOptions) -> None:
         explorer.robot, host=options.host, port=options.port, settings=explorer.settings, network=options.network
     )
     with page:
-        if page.port != page.asked_port:
+        if page.asked_port and page.port != page.asked_port:  # 0 asks for any
             print(f"port {page.asked_port} is in use")
         print(f"open {page.url} in a browser and drag the frame; Ctrl-C ends", flush=True)
         page.wait(None if np.isinf(options.seconds) else options.seconds)
