@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import mujoco
@@ -191,11 +192,11 @@ def _share_drawn(room, scene, q, view, ball):
         if alone:
             scene.model.geom_rgba[np.arange(scene.model.ngeom) != ball, 3] = 0
             scene.model.geom_matid[np.arange(scene.model.ngeom) != ball] = -1
-        room._place(q)
+        room._place(q, mujoco.mjtCatBit.mjCAT_ALL)
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             room._scene.flags[flag] = 1
         number = next(geom.segid for geom in room._scene.geoms[: room._scene.ngeom] if geom.objid == ball)
-        ids = room._draw(view, np.zeros(2)).astype(int) @ [1, 256, 65536]
+        ids = room._draw(view, np.zeros(2), view.whole).astype(int) @ [1, 256, 65536]
         seen = view.bend((ids == number + 1).astype(np.float32))
         counts.append(seen.sum())
         room._scene.flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = room._scene.flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
@@ -212,6 +213,18 @@ def test_what_moves_is_blurred_and_edges_are_smooth(scene):
     for name in sharp:
         changed = np.abs(sharp[name] - blurred[name]).max(-1)
         assert changed.max() > 30 and (changed < 1).mean() > 0.7
+
+
+@needs_rendering
+def test_the_part_that_is_drawn_holds_the_arm(scene):
+    low, high = scene.bounds
+    with RecordingRoom(scene) as room, RecordingRoom(RecordingScene(replace(SMALL, shadows=True))) as other:
+        for share in (0.1, 0.4, 0.6, 0.9):
+            q = (low + share * (high - low))[None]
+            parts = room.expose(q)
+            other.scene.model.light_castshadow[:] = False  # so all is drawn, and the light is the same
+            for name, whole in other.expose(q).items():
+                assert (np.abs(parts[name] - whole) > 2).mean() < 1e-3  # edges of the floor's specks
 
 
 def test_the_sensor_errs_as_it_was_told():

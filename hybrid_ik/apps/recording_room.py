@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hybrid_ik.apps.offscreen import open_context
 from hybrid_ik.apps.recording_scene import RecordingScene
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.pixels.blobs import Box
 from hybrid_ik.pixels.cameras import Camera
 from hybrid_ik.pixels.packages import vision_package
 
@@ -20,6 +21,7 @@ Light = NDArray[np.float32]
 """A picture that is not yet rounded `(height, width, 3)`, 0 to 255."""
 
 NEAR, FAR = 0.05, 12.0  # m, the depths that are drawn
+BOX_MARGIN = 2.0  # pixels, around the arm: for shifts, and for edges that OpenGL rounds outwards
 MEMORY = 0.9  # of the brightness, from one frame to the next
 
 
@@ -46,6 +48,7 @@ class RecordingRoom:
         self._option.sitegroup[:] = 0
         self._pencil = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._pencil)
+        self._still: dict[str, NDArray[np.uint8]] = {}
 
     def __enter__(self) -> RecordingRoom:
         return self
@@ -58,29 +61,42 @@ class RecordingRoom:
         """What falls on the sensors while the arm moves through postures `(k, nq)`, of every camera.
 
         Each posture is drawn once, by a camera that is shifted by a part of a pixel: so edges become smooth, too.
+        What stands still is drawn for the first exposure only, then no more than the part of a picture that the arm
+        is in: without graphics hardware that takes a third of the time. Shadows fall anywhere: with them all is drawn.
         """
         shifts = _shifts(len(q))
-        sums = {name: np.zeros((*view.size[::-1], 3), np.float32) for name, view in self._views.items()}
-        for posture, shift in zip(q, shifts, strict=True):
-            self._place(posture)
+        still = self._still_pictures(shifts)
+        light = {name: still[name].sum(0, dtype=np.float32) for name in self._views}
+        for k, posture in enumerate(q):
+            self._place(posture, mujoco.mjtCatBit.mjCAT_ALL)
             for name, view in self._views.items():
-                sums[name] += self._draw(view, shift)
-        return {name: view.bend(sums[name] / np.float32(len(q))) for name, view in self._views.items()}
+                box = view.whole if self.scene.config.shadows else view.box_around(self.scene.moving_corners())
+                light[name][box.slices] += self._draw(view, shifts[k], box).astype(np.float32)
+                light[name][box.slices] -= still[name][k][box.slices]
+        return {name: view.bend(light[name] / np.float32(len(q))) for name, view in self._views.items()}
 
-    def _place(self, q: Array) -> None:
-        self.scene.place(q)
+    def _still_pictures(self, shifts: Array) -> dict[str, NDArray[np.uint8]]:
+        """Of each camera without what moves, for each shift `(k, height, width, 3)`."""
+        if any(len(pictures) != len(shifts) for pictures in self._still.values()) or not self._still:
+            self._place(self.scene.data.qpos, mujoco.mjtCatBit.mjCAT_STATIC)
+            for name, view in self._views.items():
+                self._still[name] = np.stack([self._draw(view, shift, view.whole) for shift in shifts])
+        return self._still
+
+    def _place(self, posture: Array, categories: mujoco.mjtCatBit) -> None:
+        self.scene.place(posture)
         mujoco.mj_camlight(self.scene.model, self.scene.data)
-        camera, everything = mujoco.MjvCamera(), mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(self.scene.model, self.scene.data, self._option, None, camera, everything, self._scene)
+        camera = mujoco.MjvCamera()
+        mujoco.mjv_updateScene(self.scene.model, self.scene.data, self._option, None, camera, categories, self._scene)
 
-    def _draw(self, view: _View, shift: Array) -> Image:
-        """A picture without distortion, shifted by parts of a pixel."""
+    def _draw(self, view: _View, shift: Array, box: Box) -> Image:
+        """A part of a picture without distortion, shifted by parts of a pixel."""
         for camera in self._scene.camera:
-            view.aim(camera, shift)
+            view.aim(camera, shift, box)
         self._gl.make_current()
-        rect = mujoco.MjrRect(0, 0, *view.size)
+        rect = mujoco.MjrRect(0, 0, box.right - box.left, box.bottom - box.top)
         mujoco.mjr_render(rect, self._scene, self._pencil)
-        rgb = np.empty((*view.size[::-1], 3), np.uint8)
+        rgb = np.empty((rect.height, rect.width, 3), np.uint8)
         mujoco.mjr_readPixels(rgb, None, rect, self._pencil)
         return rgb[::-1]
 
@@ -108,15 +124,31 @@ class _View:
         bent: Light = self._cv2.remap(picture, self._map, None, self._cv2.INTER_LINEAR)
         return bent
 
-    def aim(self, camera: mujoco.MjvGLCamera, shift: Array) -> None:
-        """Put MuJoCo's camera in this one's place, shifted by parts of a pixel."""
+    @property
+    def whole(self) -> Box:
+        """All of the pinhole's picture."""
+        return Box(0, 0, *self.size)
+
+    def box_around(self, points: Array) -> Box:
+        """The part of the pinhole's picture in which points `(n, 3)` [m] lie; all of it if one is beside the camera."""
+        seen = (points - self._camera.position) @ self._camera.R_camera_world.T
+        if seen[:, 2].min() < NEAR:
+            return self.whole
+        pixels = self._focal * seen[:, :2] / seen[:, 2:] + (np.array(self.size) - 1) / 2
+        left, top = np.maximum(np.floor(pixels.min(0) - BOX_MARGIN), 0).astype(int)
+        right, bottom = np.minimum(np.ceil(pixels.max(0) + BOX_MARGIN) + 1, self.size).astype(int)
+        return Box(int(left), int(top), max(int(right), int(left) + 1), max(int(bottom), int(top) + 1))
+
+    def aim(self, camera: mujoco.MjvGLCamera, shift: Array, box: Box) -> None:
+        """Make MuJoCo's camera see a part of this one's picture, shifted by parts of a pixel."""
         axes = self._camera.R_camera_world
         camera.pos, camera.forward, camera.up = self._camera.position, axes[2], -axes[1]
         pixel = NEAR / self._focal
-        half = 0.5 * self.size[1] * pixel
+        width, height = self.size
         camera.frustum_near, camera.frustum_far = NEAR, FAR
-        camera.frustum_center = shift[0] * pixel
-        camera.frustum_bottom, camera.frustum_top = shift[1] * pixel - half, shift[1] * pixel + half
+        camera.frustum_center = (shift[0] + (box.left + box.right - width) / 2) * pixel
+        camera.frustum_bottom = (shift[1] + height / 2 - box.bottom) * pixel
+        camera.frustum_top = (shift[1] + height / 2 - box.top) * pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +174,22 @@ class Sensor:
     def __init__(self, config: SensorConfig, rng: np.random.Generator) -> None:
         self._config, self._rng = config, rng
         self._drift = float(rng.standard_normal())
+        self._drawn = np.empty(0, np.float32)
 
     def read(self, light: Light) -> Image:
         """The picture `(height, width, 3)`, uint8."""
         self._drift = MEMORY * self._drift + np.sqrt(1 - MEMORY**2) * float(self._rng.standard_normal())
         level = light * np.float32(1 + self._config.exposure_jitter * self._drift)
-        noise = self._rng.standard_normal(light.shape, np.float32)
-        noise *= np.sqrt(self._config.read_noise**2 + self._config.shot_noise * np.maximum(level, 0))
-        return np.clip(np.rint(level + noise), 0, 255).astype(np.uint8)
+        spread = np.sqrt(self._config.read_noise**2 + self._config.shot_noise * np.maximum(level, 0))
+        level += spread * self._noise(light.size).reshape(light.shape)
+        return np.clip(np.rint(level, out=level), 0, 255).astype(np.uint8)
+
+    def _noise(self, n: int) -> NDArray[np.float32]:
+        """Normal numbers `(n,)`: a stretch of those that were drawn once, for to draw anew takes 18 ms a picture."""
+        if len(self._drawn) < 2 * n:
+            self._drawn = self._rng.standard_normal(4 * n, np.float32)
+        first = self._rng.integers(len(self._drawn) - n)
+        return self._drawn[first : first + n]
 
 
 def _shifts(n: int) -> Array:

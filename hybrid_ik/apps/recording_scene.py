@@ -70,6 +70,8 @@ class RecordingScene:
         self.data = mujoco.MjData(self.model)
         self.cameras = {name: _camera(name, config) for name in PLACES}
         self._sites = [self.model.site(name).id for name in DOTS]
+        moving = np.flatnonzero(self.model.body_weldid[self.model.geom_bodyid] != 0)
+        self._moving, self._corners = moving, _corners(self.model.geom_aabb[moving])
         self._balls = [self.model.geom(name).id for name in DOTS]
 
     @property
@@ -99,6 +101,11 @@ class RecordingScene:
         dots = list(zip(self._balls, self._sites, strict=True))
         return np.array([[self._share(camera, *dot) for dot in dots] for camera in self.cameras.values()])
 
+    def moving_corners(self) -> Array:
+        """Corners of boxes that hold all that moves, as the arm is placed `(n, 3)` [m]."""
+        R = self.data.geom_xmat[self._moving].reshape(-1, 3, 3)
+        return (self.data.geom_xpos[self._moving, None] + self._corners @ R.swapaxes(1, 2)).reshape(-1, 3)
+
     def _allows(self, q: Array) -> bool:
         self.place(q)
         size = np.array([self.config.width, self.config.height])
@@ -124,6 +131,12 @@ class RecordingScene:
         for way, geom in zip(points - origin, found, strict=True):
             mujoco.mj_ray(self.model, self.data, origin, way, None, True, -1, geom)
         return found[:, 0]
+
+
+def _corners(boxes: Array) -> Array:
+    """Of boxes `(n, 6)`, middle and half sizes, `(n, 8, 3)`."""
+    signs = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), -1).reshape(8, 3)
+    return np.asarray(boxes[:, None, :3] + signs * boxes[:, None, 3:])
 
 
 def _disc(centre: Array, eye: Array, radius: float) -> Array:

@@ -30,6 +30,11 @@ class Box(NamedTuple):
     right: int
     bottom: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns of an array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
 
 class Blob(NamedTuple):
     """A patch of one colour."""

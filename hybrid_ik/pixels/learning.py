@@ -87,7 +87,7 @@ def _learn(frame: Frame, position: Array) -> Dot:
             raise _NoDotError("a patch of one colour there, but with no pixel that is all of it")
         colour = chroma[inside].mean(0).astype(np.float64)
     _check_form(blob)
-    rgb = frame[box.top : box.bottom, box.left : box.right][inside].mean(0)
+    rgb = frame[box.slices][inside].mean(0)
     return Dot(colour, beside, rgb, blob.area, blob.fill, blob.position)
 
 
