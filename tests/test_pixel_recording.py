@@ -109,6 +109,18 @@ def test_the_arm_touches_nothing_and_stays_in_the_pictures(scene):
     assert np.ptp(episode_motion(moving, CONFIG, 0, 200)(np.linspace(0, 13, 300))[:, 5]) > 0.2
 
 
+def test_the_gripper_is_held_above_the_table():
+    """The tilt of the sum of three joints, against that of the gripper's own axis."""
+    narrow = RecordingScene(replace(SMALL, roll=0.5, tilt=0.4))
+    q = episode_motion(narrow, CONFIG, 0, 200)(np.linspace(0, 13, 100))
+    T_world_grip = Robot("so100", tip="gripperframe").forward_kinematics(q[:, :5])
+    tilt = np.arccos(T_world_grip.matrix()[:, 2, 1])  # the gripper points along its frame's -y
+    assert 0.2 < tilt.max() < 0.4 + 0.01 and 0.3 < np.abs(q[:, 4]).max() < 0.5 + 1e-9
+    for wrong in ({"roll": 3.5}, {"roll": -0.1}, {"tilt": 0.0}):
+        with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))}: expected"):
+            RecordingScene(replace(SMALL, **wrong))
+
+
 # Pictures.
 
 

@@ -19,10 +19,10 @@ Array = NDArray[np.float64]
 DOTS = "dot_fixed_jaw", "dot_moving_jaw"
 TIP = "between_dots"
 JAW_IN_THE_MIDDLE = 0.9  # rad: what a recording calls 50
-# Joints that are aimed at [rad]: Rotation, Pitch, Elbow, Wrist_Pitch, Wrist_Roll, Jaw. With all of the roll each camera
-# misses each dot now and then: 87 to 99 % of the dots are seen, all four in 81 % of the frames.
-LOWEST = np.array([-1.0, -2.6, 0.4, -1.2, -3.0, 0.1])
-HIGHEST = np.array([1.0, -0.4, 2.8, 1.6, 3.0, 1.5])
+# Joints that are aimed at [rad]: Rotation, Pitch, Elbow, Wrist_Pitch, Wrist_Roll, Jaw.
+LOWEST = np.array([-1.0, -2.6, 0.4, -1.2, -np.inf, 0.1])
+HIGHEST = np.array([1.0, -0.4, 2.8, 1.6, np.inf, 1.5])
+PITCHES, ROLL, JAW = slice(1, 4), 4, 5  # of the joints; the pitches turn about the same direction
 CLEARANCE = 0.002  # m between parts of the arm, and to the table
 BORDER = 0.04  # of a picture's sides, where no dot is to go
 
@@ -47,6 +47,10 @@ class SceneConfig:
     """Of the coloured balls on the jaws [m]."""
     shadows: bool = False
     """Whether the arm casts them: with OpenGL in software a picture takes ten times as long."""
+    roll: float = 1.2
+    """Most of the wrist's, to either side [rad]; up to 3."""
+    tilt: float = 0.8
+    """Most of the gripper, from straight down [rad]: as one holds it above a table. From 2.5 on there is no bound."""
     jaw_moves: bool = False
     """Whether the jaw opens and closes; else it stands at 50, the middle of its range."""
 
@@ -64,6 +68,10 @@ class RecordingScene:
     def __init__(self, config: SceneConfig) -> None:
         if not 0.001 <= config.dot_radius <= 0.03:
             raise InvalidInputError(f"dot_radius: expected 0.001 to 0.03 m, got {config.dot_radius}")
+        if not 0.0 <= config.roll <= 3.0:
+            raise InvalidInputError(f"roll: expected 0 to 3 rad, got {config.roll}")
+        if not config.tilt > 0.1:
+            raise InvalidInputError(f"tilt: expected more than 0.1 rad, got {config.tilt}")
         self.config = config
         self.robot = Robot("so100", tip=TIP)
         self.model = _furnished(self.robot, config)
@@ -78,8 +86,9 @@ class RecordingScene:
     def bounds(self) -> tuple[Array, Array]:
         """Joints that are aimed at, lowest and highest `(nq,)` [rad]."""
         low, high = LOWEST.copy(), HIGHEST.copy()
+        low[ROLL], high[ROLL] = -self.config.roll, self.config.roll
         if not self.config.jaw_moves:
-            low[-1] = high[-1] = JAW_IN_THE_MIDDLE
+            low[JAW] = high[JAW] = JAW_IN_THE_MIDDLE
         return low, high
 
     def place(self, q: Array) -> None:
@@ -89,7 +98,7 @@ class RecordingScene:
         mujoco.mj_comPos(self.model, self.data)
 
     def allowed(self, q: Array) -> NDArray[np.bool_]:
-        """Which of postures `(n, nq)` touch nothing, and have both dots in both pictures `(n,)`."""
+        """Which of postures `(n, nq)` are held as told, touch nothing, and have both dots in both pictures `(n,)`."""
         return np.array([self._allows(row) for row in q])
 
     def pixels(self) -> Array:
@@ -107,6 +116,8 @@ class RecordingScene:
         return (self.data.geom_xpos[self._moving, None] + self._corners @ R.swapaxes(1, 2)).reshape(-1, 3)
 
     def _allows(self, q: Array) -> bool:
+        if abs(q[PITCHES].sum() - np.pi / 2) > self.config.tilt:
+            return False
         self.place(q)
         size = np.array([self.config.width, self.config.height])
         seen = self.pixels() / size
