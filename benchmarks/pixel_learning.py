@@ -16,8 +16,8 @@ import numpy as np
 
 from hybrid_ik import Pose, Robot
 from hybrid_ik.learning.pixels import PixelConfig, train_pixels
-from hybrid_ik.pixels.cameras import Camera
-from hybrid_ik.pixels.dots import Dots
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.camera import Camera
 from hybrid_ik.pixels.processed import ProcessedRecording
 from hybrid_ik.samplers.pixel import PixelSampler, pixel_features
 
@@ -56,7 +56,7 @@ def smooth_joints(robot, n_episodes, n_frames, rng, share=0.5) -> np.ndarray:
 def recording(robot, n_episodes, n_frames, noise, rng, share=0.5) -> ProcessedRecording:
     """A synthetic one, joints in radians, noise in pixels (standard deviation)."""
     q = smooth_joints(robot, n_episodes, n_frames, rng, share).reshape(-1, robot.dof)
-    points, views = Dots(robot, SITES).positions(q), cameras()
+    points, views = ArmDots(robot, SITES).positions(q), cameras()
     dots = np.stack([camera.project(points) for camera in views.values()], 1)
     return ProcessedRecording(
         dots=(dots + noise * rng.normal(size=dots.shape)).astype(np.float32),
@@ -80,14 +80,14 @@ def tip_errors(robot, q, q_true) -> np.ndarray:
 
 def middle_errors(robot, q, q_true) -> np.ndarray:
     """Distances of the middle of the two dots [mm]."""
-    dots = Dots(robot, SITES)
+    dots = ArmDots(robot, SITES)
     return 1000.0 * np.linalg.norm(dots.positions(q).mean(-2) - dots.positions(q_true).mean(-2), axis=-1)
 
 
 def print_spread(robot, samples, q_true) -> None:
     """Whether several joints fit the same dots: samples `(m, n, dof)` brought onto the middle of the dots by Newton."""
     rows = np.linspace(0, len(samples) - 1, N_SETTLED).astype(int)
-    q, dots = samples[rows].copy(), Dots(robot, SITES)
+    q, dots = samples[rows].copy(), ArmDots(robot, SITES)
     target = dots.positions(q_true[rows]).mean(-2)[:, None]
     for _ in range(12):
         points, jacobians = dots.jacobians(q)

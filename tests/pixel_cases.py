@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.cameras.camera import Camera
 from hybrid_ik.robot import Robot
 
 LENS = np.array([-0.28, 0.09, 6e-4, -4e-4, 0.01])  # a webcam's

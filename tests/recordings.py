@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybrid_ik.pixels.recording import DatasetWriter
+from hybrid_ik.pixels.recordings.writer import DatasetWriter
 
 CAMERAS = {"front": (64, 96), "top": (96, 64)}
 SIDE, COLUMNS = 16, 4  # pixels of a square, squares in a row; 16 squares are the bits of a number

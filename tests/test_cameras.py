@@ -15,17 +15,17 @@ from pixel_cases import DOTS, LENS, jaw_arm, joints, look_at, seen, two_cameras
 
 from hybrid_ik.apps import offscreen
 from hybrid_ik.errors import InvalidInputError, RobotError
-from hybrid_ik.pixels.arm_calibration import _ArmProblem, _State, calibrate_arm
-from hybrid_ik.pixels.calibration import (
+from hybrid_ik.pixels.cameras.arm_calibration import _ArmProblem, _State, calibrate_arm
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.calibration import (
     CalibrationConfig,
     calibrate_camera,
     calibrate_cameras,
     moved_camera,
     parameter_jacobian,
 )
-from hybrid_ik.pixels.cameras import Camera
-from hybrid_ik.pixels.dots import Dots
-from hybrid_ik.pixels.triangulation import reprojection_errors, triangulate
+from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.cameras.triangulation import reprojection_errors, triangulate
 from hybrid_ik.pose import Pose
 
 needs_rendering = pytest.mark.skipif(offscreen.working_backend() is None, reason=offscreen.REMEDY)
@@ -235,7 +235,7 @@ def test_a_camera_that_is_not_there_or_no_pinhole_is_refused():
 def recording():
     """An arm with dots, joints of 300 frames, and pixels with half a pixel of noise, 5 % of them anywhere."""
     rng, cameras = np.random.default_rng(3), two_cameras()
-    dots = Dots(jaw_arm(), DOTS)
+    dots = ArmDots(jaw_arm(), DOTS)
     q = joints(dots.robot, 300, rng)
     pixels = seen(cameras, dots, q)
     pixels += rng.normal(size=pixels.shape) * 0.5
@@ -269,7 +269,7 @@ def test_calibration_finds_the_cameras_of_a_noisy_recording(recording):
 
 
 def test_calibration_without_noise_is_exact():
-    dots = Dots(jaw_arm(), DOTS)
+    dots = ArmDots(jaw_arm(), DOTS)
     q = joints(dots.robot, 60, np.random.default_rng(0))
     fits = calibrate_cameras(dots, q, seen(two_cameras(), dots, q), SIZES, CalibrationConfig(distortion_terms=5))
     assert all(fit.rms < 1e-3 for fit in fits)
@@ -277,7 +277,7 @@ def test_calibration_without_noise_is_exact():
 
 
 def test_a_third_of_the_pairs_may_be_wrong():
-    rng, dots = np.random.default_rng(5), Dots(jaw_arm(), DOTS)
+    rng, dots = np.random.default_rng(5), ArmDots(jaw_arm(), DOTS)
     q = joints(dots.robot, 200, rng)
     pixels = seen(two_cameras(), dots, q) + rng.normal(size=(200, 2, 2, 2)) * 0.5
     wrong = rng.random(pixels.shape[:-1]) < 0.33
@@ -307,9 +307,9 @@ def test_the_derivative_by_cameras_and_arm_is_that_of_finite_differences(recordi
 
 
 def test_zeros_of_joints_and_places_of_dots_are_found_with_the_cameras():
-    rng, believed = np.random.default_rng(7), Dots(jaw_arm(), DOTS)
+    rng, believed = np.random.default_rng(7), ArmDots(jaw_arm(), DOTS)
     offsets = np.radians([0.0, 1.5, -2.0, 1.0, -1.5, 0.0])
-    true = Dots(believed.robot, DOTS, [[0.003, -0.002, 0.004], [-0.002, 0.003, 0.002]])
+    true = ArmDots(believed.robot, DOTS, [[0.003, -0.002, 0.004], [-0.002, 0.003, 0.002]])
     q = joints(believed.robot, 200, rng)
     pixels = seen(two_cameras(), true, q + offsets)
     pixels += rng.normal(size=pixels.shape) * 0.5
@@ -333,7 +333,7 @@ def test_arms_that_cannot_be_calibrated_are_refused(recording):
     with pytest.raises(InvalidInputError, match="all dots are missing"):
         calibrate_arm(dots, q, np.full_like(pixels, np.nan), two_cameras())
     with pytest.raises(InvalidInputError, match=r"shifts: expected shape \(2, 3\)"):
-        Dots(dots.robot, DOTS, [1.0, 2.0, 3.0])
+        ArmDots(dots.robot, DOTS, [1.0, 2.0, 3.0])
 
 
 def test_what_does_not_fix_a_camera_is_refused():
@@ -351,7 +351,7 @@ def test_what_does_not_fix_a_camera_is_refused():
         calibrate_camera(points, np.zeros((49, 2)), 640, 480)
     with pytest.raises(InvalidInputError, match="distortion_terms: expected 0 to 5"):
         CalibrationConfig(distortion_terms=6)
-    dots = Dots(jaw_arm(), DOTS)
+    dots = ArmDots(jaw_arm(), DOTS)
     q = np.tile(dots.robot.home, (30, 1))
     with pytest.raises(InvalidInputError, match="camera 0: the points"):  # an arm at rest: two points
         calibrate_cameras(dots, q, seen(two_cameras(), dots, q), SIZES)

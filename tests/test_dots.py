@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from hybrid_ik.errors import InvalidInputError, MissingPackageError
+from hybrid_ik.pixels.dots.tracks import Tracks
 from hybrid_ik.pixels.lag import estimate_lag
-from hybrid_ik.pixels.tracks import Tracks
 
 cv2 = pytest.importorskip("cv2")
 
 from dot_scene import BLUE, GREEN, RED, Scene, record  # noqa: E402
 
-from hybrid_ik.pixels.annotate import draw_dots, write_annotated_frames, write_annotated_video  # noqa: E402
-from hybrid_ik.pixels.cotracker import CoTracker  # noqa: E402
-from hybrid_ik.pixels.detection import check_dots, find_dots  # noqa: E402
-from hybrid_ik.pixels.tracking import DotTracker  # noqa: E402
+from hybrid_ik.pixels.dots.annotate import draw_dots, write_annotated_frames, write_annotated_video  # noqa: E402
+from hybrid_ik.pixels.dots.cotracker import CoTracker  # noqa: E402
+from hybrid_ik.pixels.dots.detection import check_dots, find_dots  # noqa: E402
+from hybrid_ik.pixels.dots.tracking import DotTracker  # noqa: E402
 
 WIDE = Scene(seed=3, n_frames=90)
 VARIANTS = {
@@ -281,8 +281,8 @@ def test_importing_the_room_loads_neither_opencv_nor_torch():
     import subprocess
 
     code = (
-        "import sys, hybrid_ik.pixels.tracking, hybrid_ik.pixels.cotracker, hybrid_ik.pixels.annotate, "
-        "hybrid_ik.pixels.detection, hybrid_ik.pixels.lag; "
+        "import sys, hybrid_ik.pixels.dots.tracking, hybrid_ik.pixels.dots.cotracker, hybrid_ik.pixels.dots.annotate, "
+        "hybrid_ik.pixels.dots.detection, hybrid_ik.pixels.lag; "
         "print([name for name in ('cv2', 'torch', 'av') if name in sys.modules])"
     )
     assert (

@@ -23,12 +23,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from recordings import CAMERAS, add_frames, joints, label, picture, record, writer
 
 from hybrid_ik.errors import DatasetError, InvalidInputError, MissingPackageError
-from hybrid_ik.pixels import video_reader
-from hybrid_ik.pixels.dataset import open_dataset
-from hybrid_ik.pixels.recording import SO100_JOINTS, DatasetWriter
-from hybrid_ik.pixels.statistics import merge, summarise
-from hybrid_ik.pixels.units import from_radians, to_radians
-from hybrid_ik.pixels.video_writer import join_videos
+from hybrid_ik.pixels.recordings import video_reader
+from hybrid_ik.pixels.recordings.dataset import open_dataset
+from hybrid_ik.pixels.recordings.statistics import merge, summarise
+from hybrid_ik.pixels.recordings.units import from_radians, to_radians
+from hybrid_ik.pixels.recordings.video_writer import join_videos
+from hybrid_ik.pixels.recordings.writer import SO100_JOINTS, DatasetWriter
 from hybrid_ik.robot import Robot
 
 LENGTHS = 12, 1, 25, 11

@@ -22,7 +22,7 @@ from hybrid_ik.learning.meanflow import MeanFlowConfig
 from hybrid_ik.learning.networks import NetworkConfig
 from hybrid_ik.learning.pixels import PixelConfig, PixelTask, Scale, sample_joints, split_by_episode, train_pixels
 from hybrid_ik.learning.plateau import Plateau
-from hybrid_ik.pixels.dots import Dots
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
 from hybrid_ik.pixels.processed import ProcessedRecording, load_processed, save_processed
 from hybrid_ik.samplers.pixel import PixelSampler, pixel_features
 from hybrid_ik.samplers.shipped import shipped_networks
@@ -42,7 +42,7 @@ def _recording(robot, n_episodes=10, n_frames=60, seed=0, **changes):
     frequency, phase = rng.uniform(0.1, 0.4, (n_episodes, 1, 5)), rng.uniform(0, 2 * np.pi, (n_episodes, 1, 5))
     waves = np.sin(2 * np.pi * frequency * np.linspace(0, 10, n_frames)[:, None] + phase).reshape(-1, 5)
     q = robot.chain.middle + 0.2 * (robot.upper - robot.lower) * waves
-    points = Dots(robot, SITES).positions(q)
+    points = ArmDots(robot, SITES).positions(q)
     places = [0.1, -1.2, 0.6], [1.0, -0.2, 0.5]
     cameras = [look_at(position, [0, -0.2, 0.15], 500.0, np.zeros(5)) for position in places]
     fields = {
@@ -119,7 +119,7 @@ class _Middle:
     """The middle of the two dots `(*batch, 3)` [m], and its derivative `(*batch, 3, dof)`."""
 
     def __init__(self, robot):
-        self.dots = Dots(robot, SITES)
+        self.dots = ArmDots(robot, SITES)
 
     def __call__(self, q):
         return self.dots.positions(q).mean(-2)

@@ -18,11 +18,11 @@ from hybrid_ik.apps.pixel_recorder import RecordConfig, episode_motion, record, 
 from hybrid_ik.apps.recording_room import RecordingRoom, Sensor, SensorConfig
 from hybrid_ik.apps.recording_scene import DOTS, TIP, RecordingScene, SceneConfig
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.dataset import open_dataset
-from hybrid_ik.pixels.dots import Dots
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
 from hybrid_ik.pixels.random_motion import INTERVAL, random_motion
+from hybrid_ik.pixels.recordings.dataset import open_dataset
+from hybrid_ik.pixels.recordings.units import to_radians
 from hybrid_ik.pixels.truth import TRUTH_FILE, read_truth
-from hybrid_ik.pixels.units import to_radians
 from hybrid_ik.robot import Robot
 
 needs_rendering = pytest.mark.skipif(working_backend() is None, reason=f"no EGL and no OSMesa here. {offscreen.REMEDY}")
@@ -126,7 +126,7 @@ def test_the_gripper_is_held_above_the_table():
 
 @needs_rendering
 def test_the_truth_is_what_cameras_and_kinematics_say(made):
-    dots = Dots(Robot("so100", tip=DOTS[1]), DOTS)
+    dots = ArmDots(Robot("so100", tip=DOTS[1]), DOTS)
     for number, camera in enumerate(made.truth.cameras.values()):
         assert_allclose(made.truth.pixels[:, number], camera.project(dots.positions(made.truth.q)), atol=1e-9)
         assert (made.truth.cameras.keys() == set(made.dataset.camera_names)) and np.any(camera.distortion)
@@ -267,7 +267,7 @@ def test_pictures_are_late_by_the_lag(made):
 
 def _best_lag(made, robot):
     """The shift of the table at which the dots of the videos are where its joints have them."""
-    dots = Dots(robot, (TIP,))
+    dots = ArmDots(robot, (TIP,))
     errors = np.zeros(7)
     for episode in made.dataset.episodes:
         truth = made.truth.of_episode(episode.index)

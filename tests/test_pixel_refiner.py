@@ -9,10 +9,10 @@ from pixel_cases import DOTS, jaw_arm, joints, look_at, seen, two_cameras
 
 from hybrid_ik import HybridSolver, LMConfig, Status
 from hybrid_ik.errors import InvalidInputError, RobotError
-from hybrid_ik.pixels.dots import Dots, with_dots
-from hybrid_ik.pixels.pixel_refiner import PixelConfig, PixelRefiner, refine_on_point
-from hybrid_ik.pixels.pixel_residual import Observation, PixelResidual
-from hybrid_ik.pixels.triangulation import triangulate
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots, with_dots
+from hybrid_ik.pixels.cameras.pixel_refiner import PixelRefiner, PixelRefinerConfig, refine_on_point
+from hybrid_ik.pixels.cameras.pixel_residual import Observation, PixelResidual
+from hybrid_ik.pixels.cameras.triangulation import triangulate
 from hybrid_ik.robot import Robot
 
 NOISE = 0.5  # px
@@ -28,11 +28,11 @@ def arm():
 def frames(arm):
     """Joints of 100 frames, and their pixels without noise."""
     q = joints(arm, 100, np.random.default_rng(2))
-    return q, seen(two_cameras(), Dots(arm, DOTS), q)
+    return q, seen(two_cameras(), ArmDots(arm, DOTS), q)
 
 
 def refiner(arm, held=("jaw",), cameras=None, **config):
-    return PixelRefiner(arm, cameras or two_cameras(), DOTS, held, PixelConfig(**config))
+    return PixelRefiner(arm, cameras or two_cameras(), DOTS, held, PixelRefinerConfig(**config))
 
 
 def _near(q, rng, spread=0.2):
@@ -52,7 +52,7 @@ def test_the_jacobian_of_the_residual_is_that_of_finite_differences(arm, frames)
 @pytest.mark.parametrize("scale", [None, 2.0])
 def test_the_gradient_of_the_cost_is_that_of_finite_differences(arm, frames, scale):
     q, pixels = frames[0] + 0.05, frames[1]
-    residual = PixelResidual(Dots(arm, DOTS), two_cameras(), scale, prior_weight=3.0)
+    residual = PixelResidual(ArmDots(arm, DOTS), two_cameras(), scale, prior_weight=3.0)
     rng = np.random.default_rng(0)
     observation = Observation(pixels, rng.uniform(0, 2, pixels.shape[:-1]), frames[0])
     gradient, h = residual.expand(q, observation).gradient, 1e-6
@@ -63,7 +63,7 @@ def test_the_gradient_of_the_cost_is_that_of_finite_differences(arm, frames, sca
 
 def test_dots_agree_with_forward_kinematics(arm, frames):
     q = frames[0]
-    points, J = Dots(arm, DOTS).jacobians(q)
+    points, J = ArmDots(arm, DOTS).jacobians(q)
     for k, name in enumerate(DOTS):
         robot = Robot(arm, tip=name)
         own = q[:, : robot.dof]
@@ -74,8 +74,8 @@ def test_dots_agree_with_forward_kinematics(arm, frames):
 
 def test_shifted_dots_are_those_of_sites_elsewhere(arm, frames):
     places = {"a": ("hand", [0.02, 0.08, 0.0]), "b": ("jaw", [0.001, 0.06, 0.002])}
-    moved = Dots(with_dots(arm, places), ["a", "b"])
-    shifted = Dots(arm, DOTS, [[0.005, -0.01, -0.005], [0.001, -0.01, 0.006]])
+    moved = ArmDots(with_dots(arm, places), ["a", "b"])
+    shifted = ArmDots(arm, DOTS, [[0.005, -0.01, -0.005], [0.001, -0.01, 0.006]])
     for ours, theirs in zip(shifted.jacobians(frames[0]), moved.jacobians(frames[0]), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
     pixels = seen(two_cameras(), shifted, frames[0])
@@ -111,7 +111,7 @@ def test_the_deviation_tells_how_far_noise_moves_the_joints(arm, frames):
 def test_a_robust_scale_leaves_one_wrong_dot_without_effect(arm, frames):
     q, pixels = frames
     cameras = [*two_cameras(), look_at([0.1, 0.9, 0.7], [0, 0.1, 0.1])]
-    pixels = seen(cameras, Dots(arm, DOTS), q)
+    pixels = seen(cameras, ArmDots(arm, DOTS), q)
     pixels[:, 1, 0] += 40.0
     plain = refiner(arm, cameras=cameras).refine(pixels, q)
     robust = refiner(arm, cameras=cameras, robust_scale=1.0).refine(pixels, q)
@@ -164,7 +164,7 @@ def test_a_single_camera_fixes_less(arm, frames):
 def test_views_almost_from_one_place_are_told_by_the_deviation(arm, frames):
     q = frames[0]
     near = [look_at([0.8, 0.15 + d, 0.4], [0, 0.12, 0.15]) for d in (0.0, 0.002)]
-    result = refiner(arm, cameras=near).refine(seen(near, Dots(arm, DOTS), q), q)
+    result = refiner(arm, cameras=near).refine(seen(near, ArmDots(arm, DOTS), q), q)
     apart = refiner(arm).refine(frames[1], q)
     assert np.median(result.deviation[:, :5].max(-1)) > 20 * np.median(apart.deviation[:, :5].max(-1))
 
@@ -192,7 +192,7 @@ def test_pixels_that_no_joints_explain_are_not_a_success(arm, frames):
 
 def test_starts_outside_the_limits_are_moved_onto_them_and_answers_stay_within(arm):
     q = np.array([1.8, 1.2, -0.4, 0.3, 0.5, 0.4])  # two joints on their limits
-    pixels = seen(two_cameras(), Dots(arm, DOTS), q)
+    pixels = seen(two_cameras(), ArmDots(arm, DOTS), q)
     pixels = pixels + NOISE * np.random.default_rng(0).normal(size=(50, *pixels.shape))
     result = refiner(arm).refine(pixels, q + np.array([0.5, 0.5, 0.1, 0.1, 0.1, 0.0]))
     assert result.start_clipped.all() and result.success.mean() > 0.9
@@ -241,16 +241,16 @@ def test_misuse_is_refused(arm, frames):
     with pytest.raises(InvalidInputError, match="weights: expected finite numbers of at least 0"):
         refiner(arm).refine(pixels, q, weights=-np.ones((2, 2)))
     with pytest.raises(InvalidInputError, match="q: expected shape"):
-        Dots(arm, DOTS).positions(q[:, :4])
+        ArmDots(arm, DOTS).positions(q[:, :4])
     for wrong in ({"damping": 0.0}, {"robust_scale": -1.0}, {"prior_weight": -1.0}, {"max_iterations": -1}):
-        with pytest.raises(InvalidInputError, match=f"PixelConfig.{next(iter(wrong))}"):
-            PixelConfig(**wrong)
+        with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))}"):
+            PixelRefinerConfig(**wrong)
 
 
 def test_refinement_on_the_triangulated_point_puts_the_tip_there(arm, frames):
     cameras, robot = two_cameras(), Robot(arm, tip="grip")
     q = frames[0][:20, :5]
-    grip = Dots(robot, ["grip"])
+    grip = ArmDots(robot, ["grip"])
     points = triangulate(cameras, seen(cameras, grip, q)[:, :, 0])
     points[3] = np.nan
     solver = HybridSolver(robot, config=LMConfig(orientation_weight=0, position_tolerance=1e-5))
@@ -273,7 +273,7 @@ def test_dots_are_added_to_a_full_model():
     places = {"dot_fixed": ("Fixed_Jaw", [0.01, -0.1, 0.012]), "dot_moving": ("Moving_Jaw", [-0.01, -0.07, 0.012])}
     robot = with_dots(Robot(path, tip="Moving_Jaw"), places, tip="dot_moving")
     assert robot.joint_names[-1] == "Jaw" and robot.dof == 6
-    dots = Dots(robot, places)
+    dots = ArmDots(robot, places)
     q = robot.home + 0.3 * np.random.default_rng(0).uniform(-1, 1, (50, 6))
     q = np.clip(q, robot.lower, robot.upper)
     middle = dots.positions(robot.home).mean(0)

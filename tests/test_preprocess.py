@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.dataset import open_dataset
 from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
-from hybrid_ik.pixels.recording import DatasetWriter
+from hybrid_ik.pixels.recordings.dataset import open_dataset
+from hybrid_ik.pixels.recordings.writer import DatasetWriter
 
 LAG, LENGTHS = 4, (90, 60)
 SCENE = dot_scene.Scene(n_frames=90, width=160, height=120, radius=4.0, occluders=0, noise=2.0)

@@ -16,12 +16,12 @@ from tqdm import tqdm
 from hybrid_ik.apps.recording_room import Image, RecordingRoom, Sensor, SensorConfig
 from hybrid_ik.apps.recording_scene import DOTS, RecordingScene, SceneConfig
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.layout import Units
 from hybrid_ik.pixels.random_motion import Motion, random_motion
-from hybrid_ik.pixels.recording import DatasetWriter, EpisodeRecorder
+from hybrid_ik.pixels.recordings.layout import Units
+from hybrid_ik.pixels.recordings.units import from_radians
+from hybrid_ik.pixels.recordings.video_writer import Codec
+from hybrid_ik.pixels.recordings.writer import DatasetWriter, EpisodeRecorder
 from hybrid_ik.pixels.truth import TRUTH_FILE, Truth, no_truth, read_truth
-from hybrid_ik.pixels.units import from_radians
-from hybrid_ik.pixels.video_writer import Codec
 
 Array = NDArray[np.float64]
 

@@ -28,8 +28,8 @@ class FindOptions:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     options = tyro.cli(FindOptions, prog="hybrid-ik pixels find-dots", args=list(argv))
-    from hybrid_ik.pixels.dataset import open_dataset
-    from hybrid_ik.pixels.detection import FoundDot, find_dots, in_order_of
+    from hybrid_ik.pixels.dots.detection import FoundDot, find_dots, in_order_of
+    from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset, status = open_dataset(options.data), FOUND
     words: list[str] = []
@@ -57,8 +57,8 @@ def _draw(folder: Path, camera: str, frames: object, dots: Sequence[object]) -> 
     """A picture of the first frame with the dots."""
     import numpy as np
 
-    from hybrid_ik.pixels.annotate import write_annotated_frames
-    from hybrid_ik.pixels.tracks import Tracks
+    from hybrid_ik.pixels.dots.annotate import write_annotated_frames
+    from hybrid_ik.pixels.dots.tracks import Tracks
 
     positions = np.array([[dot.position for dot in dots]]).reshape(1, -1, 2)  # type: ignore[attr-defined]
     tracks = Tracks(positions, np.ones(positions.shape[:2]))

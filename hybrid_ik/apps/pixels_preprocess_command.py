@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     argv = _joined(list(argv))
     options = tyro.cli(PreprocessOptions, prog="hybrid-ik pixels preprocess", args=argv)
-    from hybrid_ik.pixels.dataset import open_dataset
     from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
     from hybrid_ik.pixels.processed import save_processed
+    from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset = open_dataset(options.data, units=options.units)
     config = PreprocessConfig(dots=parse_dots(options.dots), lag=options.frame_offset, max_frames=options.max_frames)

@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from hybrid_ik.apps.pixel_recorder import RecordConfig, record
+from hybrid_ik.pixels.recordings.video_writer import Codec
 from hybrid_ik.pixels.truth import TRUTH_FILE, Truth
-from hybrid_ik.pixels.video_writer import Codec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     options = tyro.cli(VerifyOptions, prog="hybrid-ik pixels verify-dots", args=list(argv))
     from hybrid_ik.errors import InvalidInputError
-    from hybrid_ik.pixels.annotate import write_annotated_frames, write_annotated_video
-    from hybrid_ik.pixels.dataset import open_dataset
+    from hybrid_ik.pixels.dots.annotate import write_annotated_frames, write_annotated_video
+    from hybrid_ik.pixels.dots.tracks import Tracks
     from hybrid_ik.pixels.processed import load_processed
-    from hybrid_ik.pixels.tracks import Tracks
+    from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset, recording = open_dataset(options.data), load_processed(options.processed)
     rows = np.flatnonzero(recording.episode == options.episode)[: options.max_frames]

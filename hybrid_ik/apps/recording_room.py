@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hybrid_ik.apps.offscreen import open_context
 from hybrid_ik.apps.recording_scene import RecordingScene
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.blobs import Box
-from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.dots.blobs import Box
 from hybrid_ik.pixels.packages import vision_package
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.cameras.camera import Camera
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 

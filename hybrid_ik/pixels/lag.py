@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.pictures import Array
+from hybrid_ik.pixels.dots.pictures import Array
 
 FEWEST = 20  # frames more than coefficients, below which nothing can be said
 ENOUGH = 8  # frames for each coefficient of a polynomial

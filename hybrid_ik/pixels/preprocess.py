@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.dataset import Dataset, Episode
-from hybrid_ik.pixels.detection import find_dots, in_order_of
+from hybrid_ik.pixels.dots.detection import find_dots, in_order_of
+from hybrid_ik.pixels.dots.tracking import DotTracker
+from hybrid_ik.pixels.dots.tracks import Tracks
 from hybrid_ik.pixels.lag import Lag, estimate_lag
 from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays, write_arrays
-from hybrid_ik.pixels.tracking import DotTracker
-from hybrid_ik.pixels.tracks import Tracks
+from hybrid_ik.pixels.recordings.dataset import Dataset, Episode
 
 Array = NDArray[np.float64]
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]

@@ -22,7 +22,7 @@ from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import DatasetError, InvalidInputError
 
 JointUnits = Literal["radians", "degrees", "normalised"]
-"""Of the joints in a processed recording: radians, or what LeRobot records (`hybrid_ik.pixels.layout.Units`)."""
+"""Of the joints in a processed recording: radians, or what LeRobot records (`recordings.layout.Units`)."""
 
 PROCESSED_FORMAT, VERSION, METADATA = "hybrid_ik.processed", 1, "metadata"
 ARRAYS: dict[str, Any] = {
@@ -35,7 +35,7 @@ class ProcessedRecording:
     """Dots and joints of m frames, and what they are called.
 
     Joints stay in the units they were recorded in, so that what a network answers can be sent to the arm as it is;
-    `hybrid_ik.pixels.units.to_radians` makes joints of a `Robot` of them.
+    `hybrid_ik.pixels.recordings.units.to_radians` makes joints of a `Robot` of them.
 
     Raises:
         InvalidInputError: an array of the wrong shape or kind, or names and sizes that do not go with it.

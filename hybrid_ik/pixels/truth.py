@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import DatasetError
-from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.cameras.camera import Camera
 from hybrid_ik.pixels.processed import read_arrays, write_arrays
 
 Array = NDArray[np.float64]

@@ -27,7 +27,7 @@ class PixelSampler:
 
     It is no `Sampler`: those propose joints for poses of the tip, and a solver refines them. This one takes pixels, in
     the order and from the very cameras of the recording, and its answers are as good as the network is. To improve them
-    with calibrated cameras, see `hybrid_ik.pixels.pixel_refiner.PixelRefiner`.
+    with calibrated cameras, see `hybrid_ik.pixels.cameras.pixel_refiner.PixelRefiner`.
 
     Rows with pixels that are not finite (lost dots) give NaN.
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hybrid_ik.pixels.blobs import OPPONENTS, Blob, Box, box_around, find_blobs, opponents, shares
-from hybrid_ik.pixels.dot import Dot
-from hybrid_ik.pixels.pictures import Array, Frame, Weights
+from hybrid_ik.pixels.dots.blobs import OPPONENTS, Blob, Box, box_around, find_blobs, opponents, shares
+from hybrid_ik.pixels.dots.dot import Dot
+from hybrid_ik.pixels.dots.pictures import Array, Frame, Weights
 
 NARROW = 2.2  # radii, and 6 px more, about the expected place where a dot is measured
 SPREAD, UNSURE = 8.0, 20.0  # px more where Lucas-Kanade did not lead there; the same before a velocity is known

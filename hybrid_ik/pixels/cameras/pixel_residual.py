@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.pixels.cameras import Camera
-from hybrid_ik.pixels.dots import Dots
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.camera import Camera
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class PixelResidual:
     """
 
     def __init__(
-        self, dots: Dots, cameras: Sequence[Camera], robust_scale: float | None = None, prior_weight: float = 0.0
+        self, dots: ArmDots, cameras: Sequence[Camera], robust_scale: float | None = None, prior_weight: float = 0.0
     ) -> None:
         self.dots, self.cameras = dots, tuple(cameras)
         self.robust_scale, self.prior_weight = robust_scale, prior_weight

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.pixels.pictures import Array, Frame
+from hybrid_ik.pixels.dots.pictures import Array, Frame
 
 
 class DotView(NamedTuple):

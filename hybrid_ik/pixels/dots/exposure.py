@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybrid_ik.pixels.pictures import Array, Frame
+from hybrid_ik.pixels.dots.pictures import Array, Frame
 
 SAMPLES = 4000  # pixels that are compared
 DARK, BRIGHT = 30, 225  # those that were darker or brighter tell little

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.dataset import Episode, read_episodes
-from hybrid_ik.pixels.description import SO100_JOINTS, check_continues, describe
-from hybrid_ik.pixels.layout import (
+from hybrid_ik.pixels.packages import vision_package
+from hybrid_ik.pixels.recordings.dataset import Episode, read_episodes
+from hybrid_ik.pixels.recordings.description import SO100_JOINTS, check_continues, describe
+from hybrid_ik.pixels.recordings.layout import (
     ACTION,
     CAMERA_PREFIX,
     CHUNK_SIZE,
@@ -30,10 +31,9 @@ from hybrid_ik.pixels.layout import (
     read_json,
     read_layout,
 )
-from hybrid_ik.pixels.packages import vision_package
-from hybrid_ik.pixels.statistics import PictureSummary, merge, summarise
-from hybrid_ik.pixels.tables import read_table, tasks_table, write_json, write_table
-from hybrid_ik.pixels.video_writer import Codec, VideoWriter, can_join, join_videos
+from hybrid_ik.pixels.recordings.statistics import PictureSummary, merge, summarise
+from hybrid_ik.pixels.recordings.tables import read_table, tasks_table, write_json, write_table
+from hybrid_ik.pixels.recordings.video_writer import Codec, VideoWriter, can_join, join_videos
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.cameras.camera import Camera
 from hybrid_ik.pose import Pose
 
 Array = NDArray[np.float64]

@@ -14,9 +14,9 @@ import numpy as np
 
 from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.pixels.dots.pictures import Array, Frame, check_frame, opencv
+from hybrid_ik.pixels.dots.tracks import Tracks
 from hybrid_ik.pixels.packages import vision_package
-from hybrid_ik.pixels.pictures import Array, Frame, check_frame, opencv
-from hybrid_ik.pixels.tracks import Tracks
 
 TRAIL = 20  # frames
 CROSS = 8  # px, from its middle

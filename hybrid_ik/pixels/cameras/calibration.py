@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.calibration_start import first_guesses
-from hybrid_ik.pixels.cameras import Camera
-from hybrid_ik.pixels.dots import Dots
-from hybrid_ik.pixels.lens import coefficient_jacobian, distort
-from hybrid_ik.pixels.robust_fit import RobustFit
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.calibration_start import first_guesses
+from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.cameras.lens import coefficient_jacobian, distort
+from hybrid_ik.pixels.cameras.robust_fit import RobustFit
 from hybrid_ik.pose import Pose, multiply_quaternions
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ class CameraFit:
 
 
 def calibrate_cameras(
-    dots: Dots,
+    dots: ArmDots,
     q: ArrayLike,
     pixels: ArrayLike,
     sizes: Sequence[tuple[int, int]],

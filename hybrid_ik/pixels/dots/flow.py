@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.pixels.pictures import Array, Frame, opencv
+from hybrid_ik.pixels.dots.pictures import Array, Frame, opencv
 
 SIDE = 31  # px, of the window that is compared
 LEVELS = 3  # halvings of the picture

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.blobs import Blob, Box, box_around, find_blobs, opponents, shares
-from hybrid_ik.pixels.dot import Dot
-from hybrid_ik.pixels.pictures import Array, Frame, Weights, opencv
+from hybrid_ik.pixels.dots.blobs import Blob, Box, box_around, find_blobs, opponents, shares
+from hybrid_ik.pixels.dots.dot import Dot
+from hybrid_ik.pixels.dots.pictures import Array, Frame, Weights, opencv
 
 LOOK = 40  # px, half of the part of the frame that a dot is learned from
 SNAP = 5.0  # px, that a given position may lie beside its dot

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hybrid_ik.errors import InvalidInputError, MissingPackageError
-from hybrid_ik.pixels.pictures import Array, Frame, check_frame, check_positions
-from hybrid_ik.pixels.tracks import Tracks
+from hybrid_ik.pixels.dots.pictures import Array, Frame, check_frame, check_positions
+from hybrid_ik.pixels.dots.tracks import Tracks
 
 REPOSITORY, MODEL = "facebookresearch/co-tracker", "cotracker3_online"
 LICENCE = "CoTracker3 is licensed CC-BY-NC 4.0: not for commercial use"

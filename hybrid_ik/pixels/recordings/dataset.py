@@ -12,10 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.layout import ACTION, EPISODES_PATH, STATE, Layout, Units, find_units, read_json, read_layout
-from hybrid_ik.pixels.source import find_root
-from hybrid_ik.pixels.tables import column_names, read_table
-from hybrid_ik.pixels.video_reader import Clip, Image, check_video, read_frames
+from hybrid_ik.pixels.recordings.layout import (
+    ACTION,
+    EPISODES_PATH,
+    STATE,
+    Layout,
+    Units,
+    find_units,
+    read_json,
+    read_layout,
+)
+from hybrid_ik.pixels.recordings.source import find_root
+from hybrid_ik.pixels.recordings.tables import column_names, read_table
+from hybrid_ik.pixels.recordings.video_reader import Clip, Image, check_video, read_frames
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.layout import BEYOND, Units
+from hybrid_ik.pixels.recordings.layout import BEYOND, Units
 
 if TYPE_CHECKING:
     from hybrid_ik.robot import Robot

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
-from hybrid_ik.pixels.layout import ACTION, CAMERA_PREFIX, CHUNK_SIZE, DATA_PATH, STATE, VIDEO_PATH, Units
-from hybrid_ik.pixels.video_writer import Codec
+from hybrid_ik.pixels.recordings.layout import ACTION, CAMERA_PREFIX, CHUNK_SIZE, DATA_PATH, STATE, VIDEO_PATH, Units
+from hybrid_ik.pixels.recordings.video_writer import Codec
 
 SO100_JOINTS = tuple(
     f"{name}.pos" for name in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")

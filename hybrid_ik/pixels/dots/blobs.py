@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybrid_ik.pixels.pictures import Array, Frame, Weights, opencv
+from hybrid_ik.pixels.dots.pictures import Array, Frame, Weights, opencv
 
 # Rows of equal length, so that the noise of a camera is the same in all directions.
 OPPONENTS = np.array([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]], np.float32) / np.sqrt([[2.0], [1.5]], dtype=np.float32)

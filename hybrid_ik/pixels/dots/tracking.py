@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.blobs import Blob
-from hybrid_ik.pixels.dot import Dot
-from hybrid_ik.pixels.exposure import Exposure
-from hybrid_ik.pixels.flow import Flow
-from hybrid_ik.pixels.learning import learn_dots
-from hybrid_ik.pixels.pictures import Array, Frame, check_frame, check_positions
-from hybrid_ik.pixels.search import find_decoys, fits, half_of_search, is_dot, look, reach
-from hybrid_ik.pixels.tracks import DotView, Tracks
+from hybrid_ik.pixels.dots.blobs import Blob
+from hybrid_ik.pixels.dots.dot import Dot
+from hybrid_ik.pixels.dots.exposure import Exposure
+from hybrid_ik.pixels.dots.flow import Flow
+from hybrid_ik.pixels.dots.learning import learn_dots
+from hybrid_ik.pixels.dots.pictures import Array, Frame, check_frame, check_positions
+from hybrid_ik.pixels.dots.search import find_decoys, fits, half_of_search, is_dot, look, reach
+from hybrid_ik.pixels.dots.tracks import DotView, Tracks
 
 PATIENCE = 10  # frames after which a patch that keeps its size is the dot turned aside, not half hidden
 TURNED = (0.5, 2.5)  # its area, in parts of the expected one

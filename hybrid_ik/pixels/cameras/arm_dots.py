@@ -14,7 +14,7 @@ from hybrid_ik.robot import Robot
 Array = NDArray[np.float64]
 
 
-class Dots:
+class ArmDots:
     """Sites of a robot's model, in the world. It works in an `MjData` of its own, so each thread needs one.
 
     Joints that are not the arm's own stay at the model's reference. For a dot on a jaw that moves, choose a tip on that

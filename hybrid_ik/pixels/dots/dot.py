@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hybrid_ik.pixels.blobs import Blob
-from hybrid_ik.pixels.pictures import Array
+from hybrid_ik.pixels.dots.blobs import Blob
+from hybrid_ik.pixels.dots.pictures import Array
 
 AREA_RATE = 0.04  # a frame: how fast a dot may shrink or grow by turning and coming nearer; what hides it is faster
 SHADE_RATE = 0.05  # how fast its brightness follows the light, where it is not blurred by its own motion
@@ -19,7 +19,7 @@ class Dot:
     """A dot as it was last seen."""
 
     colour: Array
-    """Differences of channels `(2,)`, see `hybrid_ik.pixels.blobs`."""
+    """Differences of channels `(2,)`, see `hybrid_ik.pixels.dots.blobs`."""
     beside: Array
     """The same of what was around it `(2,)`."""
     rgb: Array

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError, RobotError
-from hybrid_ik.pixels.lens import distort, distortion_jacobian, undistort
+from hybrid_ik.pixels.cameras.lens import distort, distortion_jacobian, undistort
 from hybrid_ik.pose import Pose
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ class Camera:
     matrix: Array
     """[[fx, 0, cx], [0, fy, cy], [0, 0, 1]] [pixels]."""
     distortion: Array = field(default_factory=lambda: np.array(NO_DISTORTION))
-    """(k1, k2, p1, p2, k3), in OpenCV's order; see `hybrid_ik.pixels.lens`."""
+    """(k1, k2, p1, p2, k3), in OpenCV's order; see `hybrid_ik.pixels.cameras.lens`."""
     T_camera_world: Pose
     """Takes points of the world into the camera; a matrix (4, 4) is taken too."""
     width: int

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.cameras import Camera
+from hybrid_ik.pixels.cameras.camera import Camera
 
 Array = NDArray[np.float64]
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.cameras import Camera
-from hybrid_ik.pixels.dots import Dots
-from hybrid_ik.pixels.pixel_residual import Observation, PixelResidual, Quadratic
-from hybrid_ik.pixels.pixel_result import PixelResult
-from hybrid_ik.pixels.triangulation import views
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.cameras.pixel_residual import Observation, PixelResidual, Quadratic
+from hybrid_ik.pixels.cameras.pixel_result import PixelResult
+from hybrid_ik.pixels.cameras.triangulation import views
 from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import clip_starts
 from hybrid_ik.result import IKResult, Status
@@ -35,7 +35,7 @@ LITTLE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelConfig:
+class PixelRefinerConfig:
     """How the refiner steps, what it weighs, and when it stops."""
 
     max_iterations: int = 50
@@ -54,13 +54,13 @@ class PixelConfig:
     def __post_init__(self) -> None:
         for name in ("pixel_tolerance", "step_tolerance", "damping"):
             if not 0 < getattr(self, name) < np.inf:
-                raise InvalidInputError(f"PixelConfig.{name} must be positive and finite, got {getattr(self, name)}")
+                raise InvalidInputError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if self.robust_scale is not None and not 0 < self.robust_scale < np.inf:
-            raise InvalidInputError(f"PixelConfig.robust_scale must be None or positive, got {self.robust_scale}")
+            raise InvalidInputError(f"robust_scale must be None or positive, got {self.robust_scale}")
         if not 0 <= self.prior_weight < np.inf:
-            raise InvalidInputError(f"PixelConfig.prior_weight must be at least 0, got {self.prior_weight}")
+            raise InvalidInputError(f"prior_weight must be at least 0, got {self.prior_weight}")
         if self.max_iterations < 0:
-            raise InvalidInputError(f"PixelConfig.max_iterations must not be negative, got {self.max_iterations}")
+            raise InvalidInputError(f"max_iterations must not be negative, got {self.max_iterations}")
 
 
 class PixelRefiner:
@@ -82,9 +82,9 @@ class PixelRefiner:
         self,
         robot: Robot,
         cameras: Sequence[Camera],
-        sites: Sequence[str] | Dots,
+        sites: Sequence[str] | ArmDots,
         held: Sequence[str] = (),
-        config: PixelConfig = PixelConfig(),
+        config: PixelRefinerConfig = PixelRefinerConfig(),
     ) -> None:
         if unknown := sorted(set(held) - set(robot.joint_names)):
             raise InvalidInputError(
@@ -93,7 +93,7 @@ class PixelRefiner:
         if not cameras:
             raise InvalidInputError("cameras: expected at least one, got none")
         self.robot, self.config, self.cameras = robot, config, tuple(cameras)
-        self.dots = Dots(robot, sites.sites, sites.shifts) if isinstance(sites, Dots) else Dots(robot, sites)
+        self.dots = ArmDots(robot, sites.sites, sites.shifts) if isinstance(sites, ArmDots) else ArmDots(robot, sites)
         self.residual = PixelResidual(self.dots, self.cameras, config.robust_scale, config.prior_weight)
         self._held = np.array([name in held for name in robot.joint_names])
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.blobs import Box, find_blobs, opponents
-from hybrid_ik.pixels.dot import Dot
-from hybrid_ik.pixels.learning import learn_dot, learn_dots
-from hybrid_ik.pixels.pictures import Array, Frame, Weights, check_frame, check_positions, opencv
-from hybrid_ik.pixels.tracking import DotTracker
+from hybrid_ik.pixels.dots.blobs import Box, find_blobs, opponents
+from hybrid_ik.pixels.dots.dot import Dot
+from hybrid_ik.pixels.dots.learning import learn_dot, learn_dots
+from hybrid_ik.pixels.dots.pictures import Array, Frame, Weights, check_frame, check_positions, opencv
+from hybrid_ik.pixels.dots.tracking import DotTracker
 
 LEVELS = (35.0, 60.0, 90.0, 130.0)  # differences in colour from what is around, of 255; a blob is found at one at least
 AROUND = 61  # px, side of the square that a pixel is compared with

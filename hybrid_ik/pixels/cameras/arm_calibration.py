@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hybrid_ik.errors import InvalidInputError
-from hybrid_ik.pixels.calibration import CalibrationConfig, moved_camera, parameter_jacobian
-from hybrid_ik.pixels.cameras import Camera
-from hybrid_ik.pixels.dots import Dots
-from hybrid_ik.pixels.robust_fit import RobustFit
-from hybrid_ik.pixels.triangulation import views
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.calibration import CalibrationConfig, moved_camera, parameter_jacobian
+from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.cameras.robust_fit import RobustFit
+from hybrid_ik.pixels.cameras.triangulation import views
 
 Array = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class ArmFit:
     """The cameras, solved for again."""
     offsets: Array
     """(dof,): the model's joints are those recorded plus these [rad, or m]."""
-    dots: Dots
+    dots: ArmDots
     """The dots with their shifts; a `PixelRefiner` takes them in place of names."""
     rms: float
     """Root of the mean squared distance between pixels and projected dots, of the inliers [pixels]."""
@@ -35,7 +35,7 @@ class ArmFit:
 
 
 def calibrate_arm(
-    dots: Dots,
+    dots: ArmDots,
     q: ArrayLike,
     pixels: ArrayLike,
     cameras: Sequence[Camera],
@@ -78,7 +78,7 @@ def calibrate_arm(
     inliers[problem.valid] = good
     rms = float(np.sqrt(np.square(problem.errors(state)[good]).mean()))
     offsets, shifts = problem.split(state)
-    placed = Dots(dots.robot, dots.sites, dots.shifts + shifts)
+    placed = ArmDots(dots.robot, dots.sites, dots.shifts + shifts)
     return ArmFit(cameras=state.cameras, offsets=offsets, dots=placed, rms=rms, inliers=inliers)
 
 
@@ -92,7 +92,7 @@ class _State:
 class _ArmProblem(RobustFit[_State]):
     """The unknowns: k of each camera after the other, offsets, shifts."""
 
-    def __init__(self, dots: Dots, q: Array, pixels: Array, basis: Array, weights: Array) -> None:
+    def __init__(self, dots: ArmDots, q: Array, pixels: Array, basis: Array, weights: Array) -> None:
         self.dots, self.q, self.pixels, self.basis, self.weights = dots, q, pixels, basis, weights
         self.valid: NDArray[np.bool_] = np.all(np.isfinite(pixels), -1) & np.all(np.isfinite(q), -1)[:, None, None]
         self.k = basis.shape[1]
@@ -138,5 +138,5 @@ class _ArmProblem(RobustFit[_State]):
         off = np.concatenate([np.zeros(self.k * len(state.cameras)), state.arm])
         return float((square * off**2).sum()), square * off, square
 
-    def _placed(self, shifts: Array) -> Dots:
-        return Dots(self.dots.robot, self.dots.sites, self.dots.shifts + shifts)
+    def _placed(self, shifts: Array) -> ArmDots:
+        return ArmDots(self.dots.robot, self.dots.sites, self.dots.shifts + shifts)

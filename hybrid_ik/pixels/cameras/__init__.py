@@ -1,0 +1,1 @@
+"""Cameras and arms: projection, calibration, triangulation, and joints refined on pixels."""

@@ -1,0 +1,1 @@
+"""Coloured dots in videos: found, learned, followed, drawn."""

@@ -1,0 +1,1 @@
+"""Datasets in LeRobot's format: read as a stream, and written."""
