@@ -42,12 +42,12 @@ FLOORS = {
     "host_solver": 7,
     "solution_sets": 7,
     "solver_parts": 7,
-    "pixels": 8,
     "tracking": 8,
     "diagnosis": 8,
     "solver": 9,
-    "apps": 10,
-    "__init__": 11,
+    "pixels": 10,
+    "apps": 11,
+    "__init__": 12,
 }
 
 

@@ -13,6 +13,8 @@ STEPS = {
     "preprocess": ("pixels_preprocess_command", "follow the dots through a recording, and pair them with joints"),
     "verify-dots": ("pixels_verify_command", "the dots that were followed, drawn into pictures and videos"),
     "train": ("pixels_train_command", "a network from the pixels of the dots to joints"),
+    "calibrate": ("pixels_calibrate_command", "the cameras, from the recording: to refine joints on pixels"),
+    "evaluate": ("pixels_evaluate_command", "how well joints are found in episodes that nothing was learned from"),
     "predict": ("pixels_predict_command", "joints for the pixels of the dots"),
 }
 MISUSE = 2

@@ -11,7 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -86,6 +86,18 @@ class ProcessedRecording:
     def n_lost(self) -> int:
         """Rows in which a dot was lost."""
         return int((~np.isfinite(self.dots)).any((1, 2, 3)).sum())
+
+    def of_episodes(self, episodes: ArrayLike) -> ProcessedRecording:
+        """The rows of some episodes."""
+        return self._rows(np.isin(self.episode, episodes))
+
+    def without_episodes(self, episodes: ArrayLike) -> ProcessedRecording:
+        """The rows of all other episodes."""
+        return self._rows(~np.isin(self.episode, episodes))
+
+    def _rows(self, rows: NDArray[np.bool_]) -> ProcessedRecording:
+        changes: dict[str, Any] = {name: getattr(self, name)[rows] for name in ARRAYS}
+        return replace(self, **changes)
 
     def _check_shapes(self) -> None:
         m = len(self.joints) if self.joints.ndim else 0

@@ -69,6 +69,11 @@ class PixelSampler:
         """Joints of an answer, without the gripper."""
         return len(self._joint_mean)
 
+    @property
+    def gives_several(self) -> bool:
+        """Whether it can give several answers for the same dots (`sample`)."""
+        return self._velocity is not None
+
     def predict(self, dots: ArrayLike) -> Array:
         """One answer: the network's own, or, with MeanFlow, that of the noise 0, in the middle of all noises.
 

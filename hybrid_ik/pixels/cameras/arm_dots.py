@@ -131,6 +131,23 @@ def with_dots(robot: Robot, dots: Mapping[str, tuple[str, ArrayLike]], tip: str 
     return Robot(spec, tip=tip or robot.tip, base=robot.base)
 
 
+def with_middle(dots: ArmDots, q: ArrayLike, name: str = "middle_of_dots") -> Robot:
+    """The arm with its tip midway between its dots, as they are at joints `q` `(dof,)`.
+
+    The tip is on the innermost body that carries a dot: that of a jaw that moves is no joint of the new arm.
+
+    Raises:
+        RobotError: see `with_dots`.
+    """
+    model, data = dots.robot.model, mujoco.MjData(dots.robot.model)
+    data.qpos[model.jnt_qposadr[dots.robot.joint_ids]] = q
+    mujoco.mj_kinematics(model, data)
+    body = min(int(model.site_bodyid[model.site(site).id]) for site in dots.sites)
+    middle = dots.positions(q).mean(0)
+    position = data.xmat[body].reshape(3, 3).T @ (middle - data.xpos[body])
+    return with_dots(dots.robot, {name: (model.body(body).name, position)}, tip=name)
+
+
 def _site(model: mujoco.MjModel, name: str) -> int:
     site = int(mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, name))
     if site < 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +19,7 @@ from hybrid_ik.pose import Pose
 from hybrid_ik.refiners.base import clip_starts
 from hybrid_ik.result import IKResult, Status
 from hybrid_ik.robot import Robot
-
-if TYPE_CHECKING:  # it stands on a higher floor, and is only called
-    from hybrid_ik.solver import HybridSolver
+from hybrid_ik.solver import HybridSolver
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,113 @@
+"""Joints from pixels: a network proposes, the refiner on pixels polishes, what explains the pixels best is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hybrid_ik.pixels.cameras.pixel_refiner import PixelRefinerConfig
+from hybrid_ik.pixels.cameras.pixel_result import PixelResult
+from hybrid_ik.pixels.cameras.triangulation import views
+from hybrid_ik.pixels.rig import HALF_OPEN, Rig
+from hybrid_ik.samplers.base import check_count
+from hybrid_ik.samplers.pixel import PixelSampler, pixel_features
+
+Array = NDArray[np.float64]
+
+N_STARTS = 16
+AT_ONCE = 4096  # starts that are refined side by side; bounds the memory
+
+
+class PixelSolver:
+    """Joints from the pixels of dots, for the cameras of a rig. Each thread needs one of its own.
+
+    A network starts the refiner: an MLP once, MeanFlow from `n_starts` samples. Frames in which it cannot, since a dot
+    is lost, and all frames without a network, are started from `n_starts` random joints. The start that ends with the
+    least pixel error counts.
+
+    Args:
+        rig: arm, dots and cameras.
+        sampler: a network trained on a recording of the same cameras; None for random starts.
+        n_starts: of a frame, where there are several.
+        seed: of the random starts.
+        config: of the refiner.
+
+    Raises:
+        InvalidInputError: `n_starts` is below 1.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        sampler: PixelSampler | None = None,
+        *,
+        n_starts: int = N_STARTS,
+        seed: int = 0,
+        config: PixelRefinerConfig = PixelRefinerConfig(),  # noqa: B008
+    ) -> None:
+        self.rig, self.sampler, self.n_starts, self.seed = rig, sampler, check_count(n_starts), seed
+        self.refiner = rig.refiner(config)
+
+    def solve(self, dots: ArrayLike, gripper: ArrayLike = HALF_OPEN) -> PixelResult:
+        """Joints of the arm's model that explain the pixels; `Rig.from_model` makes recorded ones of them.
+
+        Args:
+            dots: `(*batch, n_cameras, n_dots, 2)` [pixels], in the rig's order; NaN where a dot is not seen.
+            gripper: from 0, closed, to 100; one, or `(*batch,)`.
+
+        Returns:
+            Results over `(*batch,)`. Frames that tell fewer numbers than there are joints have `Status.INVALID_INPUT`.
+
+        Raises:
+            InvalidInputError: another shape.
+        """
+        seen = views(tuple(self.rig.cameras.values()), dots, self.rig.dots.n_dots)
+        batch = seen.shape[:-3]
+        rows = seen.reshape(-1, *seen.shape[-3:])
+        opened = np.broadcast_to(np.asarray(gripper, dtype=float), batch).reshape(-1)
+        rows = np.where(self._tell_enough(rows)[:, None, None, None], rows, np.nan)
+        starts = self._proposed(rows, opened)
+        known = np.isfinite(starts).all(-1).all(-1)
+        parts = (np.flatnonzero(known), starts), (np.flatnonzero(~known), self._random_starts(opened))
+        found = [self._refined(rows[i], some[i]) for i, some in parts]
+        order = np.argsort(np.concatenate([i for i, _ in parts]))
+        return _joined(found)[order].reshape(*batch)
+
+    def _tell_enough(self, rows: Array) -> NDArray[np.bool_]:
+        """Whether as many numbers are seen as there are joints to be found `(m,)`."""
+        return np.asarray(np.isfinite(rows).sum((1, 2, 3)) >= len(self.rig.joint_names))
+
+    def _refined(self, rows: Array, starts: Array) -> PixelResult:
+        """The best of starts `(m, k, dof)`, a block of frames after the other."""
+        step = max(1, AT_ONCE // starts.shape[1])
+        blocks = [slice(i, i + step) for i in range(0, max(1, len(rows)), step)]
+        return _joined([self.refiner.search(rows[block], starts[block]) for block in blocks])
+
+    def _proposed(self, rows: Array, gripper: Array) -> Array:
+        """What the network says `(m, k, dof)`, within the limits; NaN where it says nothing, as there is none."""
+        robot = self.rig.robot
+        if self.sampler is None:
+            return np.full((len(rows), 1, robot.dof), np.nan)
+        told = pixel_features(rows, self.sampler.features)
+        several = self.sampler.gives_several
+        joints = self.sampler.sample(told, self.n_starts) if several else self.sampler.predict(told)[:, None]
+        return self.rig.clipped_to_model(joints, gripper[:, None])
+
+    def _random_starts(self, gripper: Array) -> Array:
+        """The same random joints for all frames, but for the jaw `(m, n_starts, dof)`."""
+        robot = self.rig.robot
+        drawn = np.random.default_rng(self.seed).uniform(robot.lower, robot.upper, (self.n_starts, robot.dof))
+        starts = np.repeat(drawn[None], len(gripper), 0)
+        if self.rig.has_jaw:
+            starts[..., -1] = self.rig.to_model(np.zeros((len(gripper), robot.dof - 1)), gripper)[:, None, -1]
+        return starts
+
+
+def _joined(parts: Sequence[PixelResult]) -> PixelResult:
+    """Rows of all parts, one after the other."""
+    return PixelResult(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(PixelResult))
+    )

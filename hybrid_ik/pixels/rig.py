@@ -1,0 +1,250 @@
+"""A rig: an arm with dots before calibrated cameras. It is found from a processed recording, and kept as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hybrid_ik.checkpoint import write_atomically
+from hybrid_ik.errors import DatasetError, InvalidInputError
+from hybrid_ik.pixels.cameras.arm_calibration import calibrate_arm
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
+from hybrid_ik.pixels.cameras.calibration import CalibrationConfig, calibrate_cameras
+from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.cameras.pixel_refiner import PixelRefiner, PixelRefinerConfig
+from hybrid_ik.pixels.cameras.triangulation import reprojection_errors
+from hybrid_ik.pixels.processed import JointUnits, ProcessedRecording
+from hybrid_ik.pixels.recordings.units import from_radians, to_radians
+from hybrid_ik.robot import Robot
+
+Array = NDArray[np.float64]
+
+RIG_FORMAT, VERSION = "hybrid_ik.rig", 1
+MOST_ROWS = 2000  # that cameras are calibrated from, evenly spaced; twice as many change nothing that can be seen
+FEW_ROWS = 300  # that tell which dot is at which site
+ARM_ROWS = 400  # that the zeros of joints are found from, beside the cameras: 2000 take a minute
+HALF_OPEN = 50.0  # the gripper, from 0 to 100
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rig:
+    """All that decides which pixels the dots of an arm have, but its joints.
+
+    Where the tip of the arm's model is on the jaw that moves, the jaw is its last joint, and is never solved for: it
+    stands where the gripper of the recording does.
+    """
+
+    dots: ArmDots
+    """On the arm's model, in the order of the recording's dots."""
+    cameras: Mapping[str, Camera]
+    """In the order of the recording's cameras."""
+    joint_names: tuple[str, ...]
+    """Of the recorded joints, without the gripper."""
+    units: JointUnits
+    """Of the recorded joints."""
+    offsets: Array
+    """The model's joints are those recorded plus these `(dof,)` [rad, or m]; 0 for the jaw."""
+    pixel_error: float
+    """Median distance between the pixels of the recording and those of its joints [pixels]."""
+
+    def __post_init__(self) -> None:
+        spare = self.robot.dof - len(self.joint_names)
+        if spare not in (0, 1):
+            raise InvalidInputError(
+                f"robot: expected {len(self.joint_names)} joints as recorded ({', '.join(self.joint_names)}), and a "
+                f"jaw at most; {self.robot.name!r} has {', '.join(self.robot.joint_names)} up to its tip"
+            )
+
+    @property
+    def robot(self) -> Robot:
+        """The arm."""
+        return self.dots.robot
+
+    @property
+    def has_jaw(self) -> bool:
+        """Whether the last joint of the arm's model is the gripper's."""
+        return self.robot.dof > len(self.joint_names)
+
+    def to_model(self, joints: ArrayLike, gripper: ArrayLike = HALF_OPEN) -> Array:
+        """Joints of the arm's model `(*batch, dof)` [rad, or m] for recorded ones.
+
+        Args:
+            joints: `(*batch, n_joints)` in `units`.
+            gripper: from 0, closed, to 100; one, or `(*batch,)`.
+
+        Raises:
+            InvalidInputError: as `to_radians` does.
+        """
+        recorded = np.asarray(joints, dtype=float)
+        if self.has_jaw:
+            recorded = np.concatenate([recorded, np.zeros((*recorded.shape[:-1], 1))], -1)
+        q = recorded.copy() if self.units == "radians" else to_radians(recorded, self.units, self.robot)
+        q += self.offsets
+        if self.has_jaw:
+            low, high = self.robot.lower[-1], self.robot.upper[-1]
+            q[..., -1] = low + np.asarray(gripper, dtype=float) / 100.0 * (high - low)
+        return q
+
+    def clipped_to_model(self, joints: ArrayLike, gripper: ArrayLike = HALF_OPEN) -> Array:
+        """As `to_model`, for what a network answered: joints beyond their limits are moved onto them."""
+        recorded = np.asarray(joints, dtype=float)
+        recorded = np.clip(recorded, -100.0, 100.0) if self.units == "normalised" else recorded
+        return np.clip(self.to_model(recorded, gripper), self.robot.lower, self.robot.upper)
+
+    def from_model(self, q: ArrayLike) -> Array:
+        """What would be recorded `(*batch, n_joints)`, in `units`, for joints of the model `(*batch, dof)`."""
+        moved = np.asarray(q, dtype=float) - self.offsets
+        recorded = moved if self.units == "radians" else from_radians(moved, self.units, self.robot)
+        return np.asarray(recorded[..., : len(self.joint_names)])
+
+    def refiner(self, config: PixelRefinerConfig = PixelRefinerConfig()) -> PixelRefiner:  # noqa: B008
+        """The refiner of joints on the pixels of this rig; the jaw is held."""
+        held = self.robot.joint_names[-1:] if self.has_jaw else ()
+        return PixelRefiner(self.robot, tuple(self.cameras.values()), self.dots, held, config)
+
+
+def calibrate_rig(
+    recording: ProcessedRecording,
+    robot: Robot,
+    sites: Sequence[str],
+    *,
+    arm: bool = False,
+    config: CalibrationConfig = CalibrationConfig(),  # noqa: B008
+) -> Rig:
+    """The cameras of a recording, from its joints and the model of the arm.
+
+    Args:
+        recording: dots and joints.
+        robot: the arm; with its tip on a jaw that moves, the jaw is its last joint.
+        sites: of its model, where the dots are, in any order: the one that explains the pixels best is taken.
+        arm: also solve for zeros of the joints and for the places of the dots (`calibrate_arm`), as an arm that was
+            built by hand needs.
+        config: what of the cameras is solved for.
+
+    Raises:
+        RobotError: no such site.
+        InvalidInputError: another number of dots or joints than the recording has, or pixels that do not fix a camera.
+    """
+    if len(sites) != len(recording.dot_names):
+        raise InvalidInputError(f"sites: expected one for each of {list(recording.dot_names)}, got {list(sites)}")
+    rows = np.flatnonzero(np.isfinite(recording.dots).all(-1).any(-1).any(-1))
+    nothing = Rig(
+        dots=ArmDots(robot, sites),
+        cameras={},
+        joint_names=recording.joint_names,
+        units=recording.units,
+        offsets=np.zeros(robot.dof),
+        pixel_error=np.nan,
+    )
+    orders = [tuple(order) for order in permutations(sites)]
+    few = [_calibrated(nothing, order, recording, _spaced(rows, FEW_ROWS), config) for order in orders]
+    best = int(np.argmin([rig.pixel_error for rig in few]))
+    rig = _calibrated(nothing, orders[best], recording, _spaced(rows, MOST_ROWS), config)
+    return _with_arm(rig, recording, _spaced(rows, ARM_ROWS), config) if arm else rig
+
+
+def save_rig(path: str | Path, rig: Rig) -> None:
+    """Write a rig as JSON, atomically."""
+    content = {
+        "format": RIG_FORMAT,
+        "version": VERSION,
+        "robot": {"name": rig.robot.name, "tip": rig.robot.tip, "fingerprint": rig.robot.chain.fingerprint},
+        "sites": list(rig.dots.sites),
+        "shifts": rig.dots.shifts.tolist(),
+        "cameras": {name: camera.to_dict() for name, camera in rig.cameras.items()},
+        "joint_names": list(rig.joint_names),
+        "units": rig.units,
+        "offsets": rig.offsets.tolist(),
+        "pixel_error": rig.pixel_error,
+    }
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def load_rig(path: str | Path, robot: Robot | None = None) -> Rig:
+    """Read what `save_rig` wrote.
+
+    Args:
+        path: the file.
+        robot: its arm; by default that of the name in the file.
+
+    Raises:
+        DatasetError: no file, or no rig in it.
+        InvalidInputError: another arm than the rig's.
+    """
+    content = _content(Path(path))
+    try:
+        arm = content["robot"]
+        robot = robot or Robot(arm["name"], tip=arm["tip"])
+        if robot.chain.fingerprint != arm["fingerprint"]:
+            raise InvalidInputError(f"{path}: this rig has another arm than {robot.name!r} with the tip {robot.tip!r}")
+        return Rig(
+            dots=ArmDots(robot, content["sites"], content["shifts"]),
+            cameras={name: Camera.from_dict(camera) for name, camera in content["cameras"].items()},
+            joint_names=tuple(content["joint_names"]),
+            units=content["units"],
+            offsets=np.array(content["offsets"], dtype=float),
+            pixel_error=float(content["pixel_error"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: not a whole rig: {error}; write it with `hybrid-ik pixels calibrate`") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path}: no rig can be read from it: {error}; `hybrid-ik pixels calibrate` writes one"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != RIG_FORMAT or content.get("version") != VERSION:
+        raise DatasetError(f"{path}: expected a rig of version {VERSION}, as `hybrid-ik pixels calibrate` writes it")
+    return content
+
+
+def _spaced(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+
+
+def _calibrated(
+    rig: Rig, order: Sequence[str], recording: ProcessedRecording, rows: NDArray[np.intp], config: CalibrationConfig
+) -> Rig:
+    """The rig with dots at sites of an order, and the cameras that go with it."""
+    dots, q, pixels = ArmDots(rig.robot, order), _model_joints(rig, recording, rows), recording.dots[rows]
+    fits = calibrate_cameras(dots, q, pixels, [(width, height) for height, width in recording.cameras.values()], config)
+    cameras = {name: fit.camera for name, fit in zip(recording.cameras, fits, strict=True)}
+    return _measured(rig, dots, cameras, rig.offsets, recording, rows)
+
+
+def _with_arm(rig: Rig, recording: ProcessedRecording, rows: NDArray[np.intp], config: CalibrationConfig) -> Rig:
+    """The rig with zeros of the joints and places of the dots solved for, too."""
+    q, pixels = _model_joints(rig, recording, rows), recording.dots[rows]
+    fit = calibrate_arm(rig.dots, q, pixels, tuple(rig.cameras.values()), config)
+    cameras = dict(zip(rig.cameras, fit.cameras, strict=True))
+    return _measured(rig, fit.dots, cameras, fit.offsets, recording, rows)
+
+
+def _measured(
+    rig: Rig,
+    dots: ArmDots,
+    cameras: Mapping[str, Camera],
+    offsets: Array,
+    recording: ProcessedRecording,
+    rows: NDArray[np.intp],
+) -> Rig:
+    """The rig with these parts, and how well it explains rows of the recording."""
+    changed = replace(rig, dots=dots, cameras=cameras, offsets=offsets)
+    points = dots.positions(_model_joints(changed, recording, rows))
+    seen = np.moveaxis(recording.dots[rows].astype(float), 1, -2)
+    errors = reprojection_errors(tuple(cameras.values()), points, seen)
+    return replace(changed, pixel_error=float(np.nanmedian(errors)))
+
+
+def _model_joints(rig: Rig, recording: ProcessedRecording, rows: NDArray[np.intp]) -> Array:
+    return rig.to_model(recording.joints[rows], recording.gripper[rows])
