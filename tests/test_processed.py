@@ -51,8 +51,8 @@ def _spoilt(path, processed, what):
         ("missing", "no dots, frame in it; it holds episode, gripper"),
         ("shapes", r"joints: expected shape \(600, 5\)"),
         ("objects", "pickled objects"),
-        ("pickle", "pickled objects"),
-        ("one", "one array"),
+        ("pickle", r"a\.npz: not an \.npz file\. Give a file that hybrid-ik pixels preprocess wrote"),
+        ("one", r"not an \.npz file"),
         ("cut", "damaged"),
         ("json", "no JSON"),
         ("newer", "newer than 1"),
@@ -67,8 +67,12 @@ def test_files_that_are_none_are_refused(processed, tmp_path, what, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"none\.npz: there is no such file"):
+    with pytest.raises(
+        DatasetError, match=r"none\.npz: there is no such file\. Give a file that hybrid-ik pixels preprocess wrote"
+    ):
         load_processed(tmp_path / "none.npz")
+    with pytest.raises(DatasetError, match="cannot be read \\(Is a directory\\)"):
+        load_processed(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from recording_files import (
 )
 from recordings import label, record
 
-from hybrid_ik.errors import DatasetError
+from hybrid_ik.errors import DatasetError, InvalidInputError
 from hybrid_ik.pixels.recordings.dataset import open_dataset
 from hybrid_ik.pixels.recordings.video_writer import join_videos
 
@@ -81,7 +81,9 @@ def test_a_damaged_frame_is_named_where_pictures_are_out_of_order(root):
 def test_a_file_that_is_no_video_is_named(root, content):
     path = root / FRONT
     path.write_bytes(path.read_bytes()[:40] if content is None else content)
-    with pytest.raises(DatasetError, match=r"episode 0, camera 'front', frame 0 of 12: it is no video"):
+    with pytest.raises(
+        DatasetError, match=r"episode 0, camera 'front', frame 0 of 12: it is no video that can be read: [^\[\]]* \(/"
+    ):
         open_dataset(root).verify()
 
 
@@ -107,6 +109,52 @@ def test_joints_that_are_no_numbers_are_named(root, value):
     assert dataset.episodes[2].actions.shape == (25, 6) and dataset.episodes[3].joints.shape == (11, 6)
     with pytest.raises(DatasetError, match="episode 2, frame 4"):
         dataset.verify()
+
+
+def test_a_joint_beyond_100_where_units_are_parts_of_the_range_is_named(tmp_path):
+    record(tmp_path, [3, 6], units="normalised")
+
+    def spoil(columns):
+        columns["observation.state"][3 + 4][1] = 130.0
+        columns["observation.state"][0][5] = 130.0  # a gripper
+
+    change_table(tmp_path / DATA, spoil)
+    first, second = open_dataset(tmp_path).episodes
+    assert first.joints[0, 5] == 130.0
+    words = r"episode 1, frame 4: shoulder_lift.pos is 130, .* \"normalised\", -100 to 100.* give units=\"degrees\""
+    with pytest.raises(DatasetError, match=words):
+        _ = second.joints
+    with pytest.raises(DatasetError, match=words):
+        open_dataset(tmp_path).verify()
+
+
+def test_rows_of_another_length_are_named(root):
+    def shorten(columns):
+        columns["observation.state"][13 + 4] = [0.0] * 5
+
+    change_table(root / DATA, shorten)
+    with pytest.raises(DatasetError, match=r"episode 2, frame 4: observation.state has 5 numbers, expected 6. Fetch"):
+        _ = open_dataset(root).episodes[2].joints
+
+
+def test_an_episode_with_a_defect_is_left_out(root):
+    overwrite(root / FRONT, 13 + 17, lambda n, _: bytes(n))  # frame 17 of episode 2
+    dataset = open_dataset(root, leave_out=[2])
+    assert [episode.index for episode in dataset.episodes] == [0, 1, 3] and dataset.n_frames == 24
+    assert all(len(list(episode.frames("front"))) == episode.length for episode in dataset.episodes)
+    for wrong in ([4], [-1, 2], range(4)):
+        with pytest.raises(InvalidInputError, match="leave_out: expected some, not all, of the episodes 0 to 3, got"):
+            open_dataset(root, leave_out=wrong)
+
+
+def test_a_recording_without_cameras_is_refused(root):
+    def drop(info):
+        info["features"].pop("observation.images.top")
+        info["features"]["observation.images.front"]["dtype"] = "image"
+
+    change_info(root, drop)
+    with pytest.raises(DatasetError, match=r"no camera in it .*observation.images.front \(image\).* convert them"):
+        open_dataset(root)
 
 
 def test_rows_that_are_missing_are_named(root):
