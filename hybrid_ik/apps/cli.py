@@ -40,10 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSE
     command = importlib.import_module(f"hybrid_ik.apps.{COMMANDS[words[0]][0]}")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    for slow in (
-        "hybrid_ik.kernels",
-        "hybrid_ik.pixels.recordings",
-    ):  # compiling and downloading take time: they say so
+    for slow in ("hybrid_ik.kernels", "hybrid_ik.pixels.recordings"):  # what compiles or downloads says so
         logging.getLogger(slow).setLevel(logging.INFO)
     try:
         return int(command.main(words[1:]))

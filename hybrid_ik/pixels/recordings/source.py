@@ -77,8 +77,8 @@ def _cached(hub: Any, source: str, wanted: dict[str, Any], reason: Exception) ->
         root.joinpath(INFO).stat()
     except Exception as error:
         raise DatasetError(
-            f"{source}: there is no such local folder, the hub cannot be reached ({_first_line(reason)}), and its cache "
-            f"has no copy. Connect to the network and try again, or give a local folder: {_by_hand(source)}"
+            f"{source}: there is no such local folder, the hub cannot be reached ({_first_line(reason)}), and its "
+            f"cache has no copy. Connect to the network and try again, or give a local folder: {_by_hand(source)}"
         ) from error
     logger.info("%s: the hub cannot be reached (%s); the copy in %s is used", source, _first_line(reason), root)
     return root

@@ -142,9 +142,8 @@ def _decoded(clip: Clip, container: Any, stream: Any) -> Iterator[tuple[float, V
             yield clip.place(frame.pts, stream.time_base), frame
         if failed is not None:
             place = clip.place(packet.pts, stream.time_base)
-            raise clip.error(
-                0 if math.isnan(place) else round(place), f"it cannot be decoded: {_reason(failed)}"
-            ) from failed
+            number = 0 if math.isnan(place) else round(place)
+            raise clip.error(number, f"it cannot be decoded: {_reason(failed)}") from failed
 
 
 def _reason(error: Exception) -> str:
