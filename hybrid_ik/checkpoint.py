@@ -25,6 +25,7 @@ from hybrid_ik.chain import Chain
 from hybrid_ik.errors import CheckpointError, RobotError
 
 NETWORK_FORMAT = "hybrid_ik.network"
+TRAIN = "hybrid-ik train"
 VERSION = 1
 MAX_HEADER = 100_000_000  # bytes; what safetensors itself allows
 
@@ -76,13 +77,17 @@ def save_network(path: str | Path, tensors: Tensors, *, kind: str, chain: Chain,
     save_sealed(path, tensors, NETWORK_FORMAT, content)
 
 
-def load_network(path: str | Path) -> NetworkFile:
+def load_network(path: str | Path, *, made_by: str = TRAIN) -> NetworkFile:
     """Read and verify a network file.
+
+    Args:
+        path: where it lies.
+        made_by: the command that errors send to, where there is no such file or one of something else.
 
     Raises:
         CheckpointError: missing, truncated, altered, from a newer version, or no network file of this package.
     """
-    tensors, content = load_sealed(path, NETWORK_FORMAT)
+    tensors, content = load_sealed(path, NETWORK_FORMAT, made_by)
     try:
         chain = Chain.from_dict(content["chain"])
         options, record = dict(content["options"]), dict(content["record"])
@@ -99,18 +104,18 @@ def save_sealed(path: str | Path, tensors: Tensors, format: str, content: Any) -
     write_atomically(path, serialise_tensors(arrays, metadata=metadata))
 
 
-def load_sealed(path: str | Path, format: str) -> tuple[dict[str, NDArray[Any]], Any]:
+def load_sealed(path: str | Path, format: str, made_by: str = TRAIN) -> tuple[dict[str, NDArray[Any]], Any]:
     """Read and verify what `save_sealed` wrote: tensors by name, and the plain data.
 
     Raises:
         CheckpointError: missing, truncated, altered, from a newer version, or of another format.
     """
-    data = _read(path)
-    metadata = _metadata(path, data)
+    data = _read(path, made_by)
+    metadata = _metadata(path, data, made_by)
     if metadata.get("format") != format:
         raise CheckpointError(
             f"{path}: expected a {format} file, found format {metadata.get('format')!r}. Files of this kind are "
-            "written by hybrid-ik train"
+            f"written by {made_by}"
         )
     _check_version(path, metadata.get("version"))
     try:
@@ -140,20 +145,22 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise
 
 
-def _read(path: str | Path) -> bytes:
+def _read(path: str | Path, made_by: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file; train one with hybrid-ik train") from None
+        raise CheckpointError(f"{path}: there is no such file; train one with {made_by}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _metadata(path: str | Path, data: bytes) -> dict[str, str]:
+def _metadata(path: str | Path, data: bytes, made_by: str) -> dict[str, str]:
     """The metadata in the JSON header, whose length stands in the first eight bytes."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > MAX_HEADER or data[8:9] != b"{":
-        raise CheckpointError(f"{path}: not a safetensors file (or one cut off or altered at its beginning)")
+        raise CheckpointError(
+            f"{path}: not a safetensors file (or one cut off or altered at its beginning), as {made_by} writes them"
+        )
     if len(data) < 8 + size:
         raise _damaged(path, f"its header should have {size} bytes, and {len(data) - 8} are there")
     try:

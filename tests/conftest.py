@@ -1,16 +1,22 @@
-"""Robots that the tests run on: the shipped ones, and full models where there are any."""
+"""What several files of tests share: robots, solvers, and recordings, each made once."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from models import PLANAR, robot_of
+from pixel_cases import smooth_recording
+from recordings import LENGTHS, record
 
+from hybrid_ik.pixels.processed import ProcessedRecording
 from hybrid_ik.resources import shipped_robots
 from hybrid_ik.robot import Robot
+from hybrid_ik.solver import HybridSolver
 
 # torch's optimizers load Triton where it is installed, and that crashes once Mesa has rendered a picture without a GPU,
 # for both bring an LLVM; the other way round they get on.
@@ -72,3 +78,41 @@ def full_panda() -> Path:
     if not path.is_file():
         pytest.skip(f"no model {path}; set HYBRID_IK_ROBOTS to a folder that has it")
     return path
+
+
+@pytest.fixture(scope="session")
+def so100() -> Robot:
+    """The shipped SO-100."""
+    return Robot("so100")
+
+
+@pytest.fixture(scope="session")
+def solver() -> HybridSolver:
+    """Of the shipped Panda."""
+    return HybridSolver("panda")
+
+
+@pytest.fixture(scope="session")
+def planar() -> HybridSolver:
+    """Of an arm that never leaves its plane."""
+    return HybridSolver(robot_of(PLANAR))
+
+
+@pytest.fixture(scope="session")
+def processed(so100: Robot) -> ProcessedRecording:
+    """Ten episodes of an SO-100, followed."""
+    return smooth_recording(so100)
+
+
+@pytest.fixture(scope="session", params=["av1", "h264"])
+def pristine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recording of four episodes, all in one file a camera; not to be changed."""
+    root = tmp_path_factory.mktemp("recordings") / request.param
+    record(root, LENGTHS, codec=request.param)
+    return root
+
+
+@pytest.fixture
+def root(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    return shutil.copytree(pristine, tmp_path / "copy")

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import mujoco
+
+from hybrid_ik.robot import Robot
+
+
+def robot_of(xml: str) -> Robot:
+    """A robot of one of these models, up to its site `tip`."""
+    return Robot(mujoco.MjSpec.from_string(xml), tip="tip")
+
 
 def mjcf(bodies: str, rest: str = "") -> str:
     """A model of these bodies; angles in radians."""

@@ -1,14 +1,17 @@
-"""A small arm with a dot on each jaw, and cameras that look at it."""
+"""A small arm and an SO-100 with a dot on each jaw, and cameras that look at them."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots
 from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.processed import ProcessedRecording
 from hybrid_ik.robot import Robot
 
 LENS = np.array([-0.28, 0.09, 6e-4, -4e-4, 0.01])  # a webcam's
 DOTS = ("dot_fixed", "dot_moving")
+SO100_DOTS = ("dot_fixed_jaw", "dot_moving_jaw")
 
 # About as large as an SO-100, with five joints and a jaw.
 JAW_ARM = """
@@ -67,3 +70,21 @@ def seen(cameras, dots, q) -> np.ndarray:
     """Pixels `(*batch, n_cameras, n_dots, 2)` of dots at joints."""
     points = dots.positions(q)
     return np.stack([camera.project(points) for camera in cameras], -3)
+
+
+def smooth_recording(robot, n_episodes=10, n_frames=60, seed=0, **changes):
+    """Smooth joints of an SO-100 in radians, with the dots that two plain pinholes see."""
+    rng = np.random.default_rng(seed)
+    frequency, phase = rng.uniform(0.1, 0.4, (n_episodes, 1, 5)), rng.uniform(0, 2 * np.pi, (n_episodes, 1, 5))
+    waves = np.sin(2 * np.pi * frequency * np.linspace(0, 10, n_frames)[:, None] + phase).reshape(-1, 5)
+    q = robot.chain.middle + 0.2 * (robot.upper - robot.lower) * waves
+    points = ArmDots(robot, SO100_DOTS).positions(q)
+    places = [0.1, -1.2, 0.6], [1.0, -0.2, 0.5]
+    cameras = [look_at(position, [0, -0.2, 0.15], 500.0, np.zeros(5)) for position in places]
+    fields = {
+        "dots": np.stack([camera.project(points) for camera in cameras], 1).astype(np.float32),
+        "joints": q, "gripper": np.full(len(q), 50.0), "episode": np.repeat(np.arange(n_episodes), n_frames),
+        "frame": np.tile(np.arange(n_frames), n_episodes), "joint_names": robot.joint_names, "units": "radians",
+        "fps": 30.0, "lag": 6, "cameras": {"front": (480, 640), "side": (480, 640)}, "dot_names": SO100_DOTS,
+    }  # fmt: skip
+    return ProcessedRecording(**fields | changes)

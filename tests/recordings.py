@@ -6,6 +6,7 @@ import numpy as np
 
 from hybrid_ik.pixels.recordings.writer import DatasetWriter
 
+LENGTHS = 12, 1, 25, 11  # frames of the episodes of the usual one
 CAMERAS = {"front": (64, 96), "top": (96, 64)}
 SIDE, COLUMNS = 16, 4  # pixels of a square, squares in a row; 16 squares are the bits of a number
 

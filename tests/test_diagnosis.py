@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from math import inf, pi
 
-import mujoco
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import ARMS, GANTRY, PLANAR, arm
+from models import ARMS, GANTRY, arm, robot_of
 
-from hybrid_ik import HybridSolver, InvalidInputError, LMConfig, Pose, Robot, Verdict, pose_error
+from hybrid_ik import HybridSolver, InvalidInputError, LMConfig, Pose, Verdict, pose_error
 from hybrid_ik.chain import Chain
 from hybrid_ik.diagnosis.diagnosis import diagnose
 from hybrid_ik.diagnosis.limits import whole_turns_away
@@ -23,23 +22,9 @@ BEYOND = 0.2  # rad, or m
 ALL_ARMS = {**ARMS, "gantry": GANTRY}
 
 
-def _robot(xml):
-    return Robot(mujoco.MjSpec.from_string(xml), tip="tip")
-
-
-@pytest.fixture(scope="module")
-def solver():
-    return HybridSolver("panda")
-
-
-@pytest.fixture(scope="module")
-def planar():
-    return HybridSolver(_robot(PLANAR))
-
-
 @pytest.fixture(params=ALL_ARMS, ids=str)
 def small_robot(request):
-    return _robot(ALL_ARMS[request.param])
+    return robot_of(ALL_ARMS[request.param])
 
 
 def _out_of(chain, distance):
@@ -194,7 +179,7 @@ def test_far_poses_of_small_arms(small_robot):
 
 
 def test_a_slide_is_named_in_metres():
-    robot = _robot(ARMS["slides"])
+    robot = robot_of(ARMS["slides"])
     found = HybridSolver(robot).diagnose(robot.forward_kinematics([0.0, 0.7, 0.5]))
     (limit,) = found.limits_in_the_way
     assert (limit.name, limit.side, limit.kind) == ("z", "upper", "slide")
@@ -203,7 +188,7 @@ def test_a_slide_is_named_in_metres():
 
 
 def test_an_endless_slide_spans_everything():
-    robot = _robot(arm("<joint name='x' type='slide' axis='1 0 0'/>", "<joint name='a' range='-2 2'/>"))
+    robot = robot_of(arm("<joint name='x' type='slide' axis='1 0 0'/>", "<joint name='a' range='-2 2'/>"))
     found = HybridSolver(robot).diagnose(Pose([100.0, 30.0, 0.0], [1, 0, 0, 0]))
     assert found.span == inf and found.beyond_reach == 0.0 and found.verdict is Verdict.OUT_OF_WORKSPACE
 

@@ -151,6 +151,12 @@ def test_links_pictures_and_files_that_a_page_names_are_there(page):
     assert [name for name in named if not any((folder / name).is_file() for folder in folders)] == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_and_names_of_the_package_that_a_page_names_are_there(page):
+    for name in set(re.findall(r"\bhybrid_ik(?:\.\w+)+", page.read_text())):
+        pkgutil.resolve_name(name)
+
+
 def test_names_in_the_mathematics_are_those_of_the_code():
     modules = {name.rpartition(".")[2]: name for _, name, _ in pkgutil.walk_packages([PACKAGE], "hybrid_ik.")}
     unknown = []

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import mujoco
 import numpy as np
 import pytest
 from conftest import CASES
-from models import FIVE_JOINTS, GANTRY, roll_arm
+from models import FIVE_JOINTS, GANTRY, robot_of, roll_arm
 
 from hybrid_ik.apps.explorer import MOST_ANSWERS, POSTURES, Explorer, Settings
 from hybrid_ik.errors import InvalidInputError
@@ -19,10 +18,6 @@ from hybrid_ik.solver import HybridSolver
 
 TOLERANCE = LMConfig().position_tolerance
 DOWN = Pose([0.4, 0.1, 0.5], [0, 1, 0, 0])
-
-
-def _robot(text):
-    return Robot(mujoco.MjSpec.from_string(text), tip="tip")
 
 
 def _errors(explorer, q):
@@ -79,7 +74,7 @@ def test_it_works_on_every_robot_of_the_tests(robot):
 
 @pytest.mark.parametrize("text", [GANTRY, FIVE_JOINTS, roll_arm("range='-2 2'"), roll_arm("")])
 def test_small_models_with_slides_and_unlimited_joints(text):
-    explorer = Explorer(_robot(text))
+    explorer = Explorer(robot_of(text))
     assert explorer.samplers == ("random", "lookup") and explorer.shown.reached
     assert not explorer.glide(0.02) and explorer.curves is None
     explorer.turn_joint(0, 0.1)

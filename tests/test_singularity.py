@@ -5,28 +5,13 @@ from __future__ import annotations
 import re
 from math import pi
 
-import mujoco
 import numpy as np
 import pytest
-from models import GANTRY, PLANAR, mjcf
+from models import GANTRY, mjcf, robot_of
 
-from hybrid_ik import HybridSolver, LMConfig, Robot
+from hybrid_ik import LMConfig
 from hybrid_ik.diagnosis.diagnosis import diagnose
 from hybrid_ik.diagnosis.singularity import NEAR_SINGULAR, half_reach, smallest_singular_values, weakest_motions
-
-
-def _robot(xml):
-    return Robot(mujoco.MjSpec.from_string(xml), tip="tip")
-
-
-@pytest.fixture(scope="module")
-def solver():
-    return HybridSolver("panda")
-
-
-@pytest.fixture(scope="module")
-def planar():
-    return HybridSolver(_robot(PLANAR))
 
 
 def _scaled(robot, q):
@@ -64,7 +49,7 @@ def test_a_stretched_planar_arm_has_lost_the_motion_outwards(planar, turn):
 
 def test_a_planar_arm_is_not_singular_everywhere(planar):
     """It never leaves its plane; that is no singularity. Nor is it that five joints leave one motion out."""
-    for robot in (planar.robot, _robot(GANTRY)):
+    for robot in (planar.robot, robot_of(GANTRY)):
         for orientation in (True, False):
             values = smallest_singular_values(robot.chain, np.array([[0.3] * robot.dof]), orientation)
             assert values[0] > NEAR_SINGULAR
@@ -84,7 +69,7 @@ def test_joints_near_a_singularity_where_others_are_not(solver):
 
 
 def test_a_wrist_whose_axes_coincide_has_lost_a_turn():
-    wrist = _robot(
+    wrist = robot_of(
         mjcf(
             "<body><joint name='a' axis='0 0 1'/><geom size='.1'/><body><joint name='b' axis='0 1 0'/><geom size='.1'/>"
             "<body><joint name='c' axis='0 0 1'/><geom size='.1'/><site name='tip'/></body></body></body>"

@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISUSE
     command = importlib.import_module(f"hybrid_ik.apps.{COMMANDS[words[0]][0]}")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("hybrid_ik.kernels").setLevel(logging.INFO)  # compiling takes seconds: it says so
+    for slow in ("hybrid_ik.kernels", "hybrid_ik.pixels.recordings"):  # what compiles or downloads says so
+        logging.getLogger(slow).setLevel(logging.INFO)
     try:
         return int(command.main(words[1:]))
     except BrokenPipeError:  # whoever read our output has had enough

@@ -39,9 +39,9 @@ class Lag(NamedTuple):
 def estimate_lag(motion_in_pixels: Sequence[ArrayLike], motion_of_joints: Sequence[ArrayLike], most: int = 30) -> Lag:
     r"""The offset at which joints say best where the dots are, over all episodes together.
 
-    :math:`\arg\max_k R(p_t, f_k(q_{t-k}))`, with the middle :math:`p` of the dots that are seen, and the polynomial
-    :math:`f_k` of the joints :math:`q` that fits best; :math:`R` is the multiple correlation, corrected for the number
-    of its coefficients. The camera has to be the same in all episodes.
+    $\mathrm{argmax}_k R(p_t, f_k(q_{t-k}))$, with the middle $p$ of the dots that are seen, and the polynomial $f_k$ of
+    the joints $q$ that fits best; $R$ is the multiple correlation, corrected for the number of its coefficients. The
+    camera has to be the same in all episodes.
 
     Args:
         motion_in_pixels: of each episode, positions `(n_frames, n_dots, 2)` [px], NaN where a dot is not seen.

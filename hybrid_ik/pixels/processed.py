@@ -25,6 +25,8 @@ JointUnits = Literal["radians", "degrees", "normalised"]
 """Of the joints in a processed recording: radians, or what LeRobot records (`recordings.layout.Units`)."""
 
 PROCESSED_FORMAT, VERSION, METADATA = "hybrid_ik.processed", 1, "metadata"
+WRITTEN_BY = "Give a file that hybrid-ik pixels preprocess wrote, or save_processed"
+ZIP = b"PK"  # what an .npz file begins with
 ARRAYS: dict[str, Any] = {
     "dots": np.float32, "joints": np.float64, "gripper": np.float64, "episode": np.int64, "frame": np.int64,
 }  # fmt: skip
@@ -126,17 +128,22 @@ def load_processed(path: str | Path) -> ProcessedRecording:
         DatasetError: missing, damaged, without one of the arrays, with pickled objects, of a newer version, or with
             shapes that do not go together; the message says which.
     """
-    arrays = read_arrays(Path(path))
+    try:
+        arrays = read_arrays(Path(path))
+    except DatasetError as error:
+        raise DatasetError(f"{error}. {WRITTEN_BY}") from error
     missing = [name for name in (*ARRAYS, METADATA) if name not in arrays]
     if missing:
         there = ", ".join(sorted(arrays)) or "nothing"
-        raise DatasetError(f"{path}: no {', '.join(missing)} in it; it holds {there}. Write it with save_processed")
+        raise DatasetError(
+            f"{path}: not a processed recording: no {', '.join(missing)} in it; it holds {there}. {WRITTEN_BY}"
+        )
     content = _content(path, arrays.pop(METADATA))
     try:
         fields: dict[str, Any] = {**content, **{name: arrays[name] for name in ARRAYS}}
         return ProcessedRecording(**fields)
     except (InvalidInputError, TypeError, AttributeError, IndexError) as error:
-        raise DatasetError(f"{path}: not a whole processed recording: {error}") from error
+        raise DatasetError(f"{path}: not a whole processed recording: {error}. {WRITTEN_BY}") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -149,20 +156,19 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Arrays of an `.npz` file by name, without pickle; `DatasetError` where there are none."""
     try:
-        file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)  # of a path it leaves damaged files open
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise DatasetError(f"{path}: one array; expected a processed recording (.npz) of several")
+        data = path.read_bytes()
+    except OSError as error:
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise DatasetError(f"{path}: {why}") from None
+    if not data.startswith(ZIP):
+        raise DatasetError(f"{path}: not an .npz file")
+    try:
+        file = np.load(io.BytesIO(data), allow_pickle=False)  # of a path it leaves damaged files open
         return {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; write one with save_processed") from None
     except ValueError as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(
-            f"{path}: it holds pickled objects, or no arrays at all, and is not read ({error})"
-        ) from error
+        raise DatasetError(f"{path}: it holds pickled objects, or no arrays, and is not read") from error
     except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f"{path}: damaged or not an .npz file ({error})") from error
+        raise DatasetError(f"{path}: damaged ({error})") from error
 
 
 def _content(path: str | Path, text: NDArray[Any]) -> dict[str, Any]:
@@ -171,9 +177,9 @@ def _content(path: str | Path, text: NDArray[Any]) -> dict[str, Any]:
         content: dict[str, Any] = dict(json.loads(str(text)))
         name, version = content.pop("format", None), content.pop("version", 0)
     except (ValueError, TypeError) as error:
-        raise DatasetError(f"{path}: its metadata are no JSON ({error})") from error
+        raise DatasetError(f"{path}: its metadata are no JSON ({error}). {WRITTEN_BY}") from error
     if name != PROCESSED_FORMAT:
-        raise DatasetError(f"{path}: expected format {PROCESSED_FORMAT!r}, found {name!r}")
+        raise DatasetError(f"{path}: expected format {PROCESSED_FORMAT!r}, found {name!r}. {WRITTEN_BY}")
     if version > VERSION:
         raise DatasetError(f"{path}: version {version}, newer than {VERSION}, the last known here; upgrade hybrid_ik")
     return content

@@ -18,6 +18,7 @@ from hybrid_ik.pixels.processed import read_arrays, write_arrays
 Array = NDArray[np.float64]
 
 TRUTH_FILE = "truth.npz"
+MAKE_AGAIN = "Make the recording again, with hybrid-ik pixels record"
 VISIBLE_SHARE = 0.5  # of a dot's disc that is not hidden
 
 
@@ -115,17 +116,30 @@ def read_truth(root: str | Path) -> Truth:
     path = Path(root) / TRUTH_FILE
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; only recordings of `hybrid-ik pixels record` have one")
+    stored = read_arrays(path)
+    missing = [name for name in ("heading", *ROWS) if name not in stored]
+    if missing:
+        raise DatasetError(f"{path}: no {', '.join(missing)} in it; it holds {', '.join(stored)}. {MAKE_AGAIN}")
     try:
-        stored = read_arrays(path)
         heading = json.loads(str(stored["heading"]))
         rows: dict[str, Any] = {name: stored[name] for name in ROWS}
         cameras = {name: Camera.from_dict(camera) for name, camera in heading["cameras"].items()}
-        return Truth(
+        truth = Truth(
             cameras=cameras,
             dots=tuple(heading["dots"]),
             lag=float(heading["lag"]),
             settings=heading["settings"],
             **rows,
         )
-    except (DatasetError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is damaged ({error!r}); make the recording again") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}: its heading is damaged ({error!r}). {MAKE_AGAIN}") from error
+    _check_shapes(path, truth)
+    return truth
+
+
+def _check_shapes(path: Path, truth: Truth) -> None:
+    n, views = len(truth.episode), (len(truth.cameras), len(truth.dots))
+    expected = {"episode": (n,), "q": (n, *truth.q.shape[1:2]), "pixels": (n, *views, 2), "shares": (n, *views)}
+    for name, shape in expected.items():
+        if getattr(truth, name).shape != shape:
+            raise DatasetError(f"{path}: {name} has the shape {getattr(truth, name).shape}, not {shape}. {MAKE_AGAIN}")

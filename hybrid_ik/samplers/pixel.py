@@ -18,6 +18,7 @@ Features = Literal["middle", "dots"]
 """What a network is told: the middle of the dots in each camera, [x1, y1, x2, y2], or all the dots' pixels."""
 
 PIXEL_KINDS = ("pixel_mlp", "pixel_meanflow")
+TRAIN = "hybrid-ik pixels train"
 GRIPPER = 50.0  # half open, on the scale 0..100
 ROWS_AT_ONCE = 4096  # samples of a block; bounds the memory
 
@@ -40,11 +41,11 @@ class PixelSampler:
     """
 
     def __init__(self, network: NetworkFile | str | Path, seed: int = 0) -> None:
-        self.file = file = network if isinstance(network, NetworkFile) else load_network(network)
+        self.file = file = network if isinstance(network, NetworkFile) else load_network(network, made_by=TRAIN)
         if file.kind not in PIXEL_KINDS:
             raise CheckpointError(
                 f"{file.path} holds a network of kind {file.kind!r}, not from pixels to joints; expected one of "
-                f"{', '.join(PIXEL_KINDS)}"
+                f"{', '.join(PIXEL_KINDS)}, as {TRAIN} writes them"
             )
         self.seed = seed
         try:

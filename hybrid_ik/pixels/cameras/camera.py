@@ -31,7 +31,7 @@ class Camera:
     """
 
     matrix: Array
-    """[[fx, 0, cx], [0, fy, cy], [0, 0, 1]] [pixels]."""
+    """`[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]` [pixels]."""
     distortion: Array = field(default_factory=lambda: np.array(NO_DISTORTION))
     """(k1, k2, p1, p2, k3), in OpenCV's order; see `hybrid_ik.pixels.cameras.lens`."""
     T_camera_world: Pose

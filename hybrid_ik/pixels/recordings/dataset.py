@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -14,38 +14,44 @@ from numpy.typing import NDArray
 from hybrid_ik.errors import DatasetError, InvalidInputError
 from hybrid_ik.pixels.recordings.layout import (
     ACTION,
+    BEYOND,
     EPISODES_PATH,
     STATE,
     Layout,
     Units,
     find_units,
+    is_gripper,
     read_json,
     read_layout,
 )
 from hybrid_ik.pixels.recordings.source import find_root
 from hybrid_ik.pixels.recordings.tables import column_names, read_table
-from hybrid_ik.pixels.recordings.video_reader import Clip, Image, check_video, read_frames
+from hybrid_ik.pixels.recordings.video_reader import LEAVE_OUT, Clip, Image, check_video, read_frames
 
 Array = NDArray[np.float64]
 
 
-def open_dataset(source: str | Path, *, units: Units | None = None) -> Dataset:
+def open_dataset(source: str | Path, *, units: Units | None = None, leave_out: Collection[int] = ()) -> Dataset:
     """Open a recording; its tables and videos are read when they are asked for.
 
     Args:
         source: the folder of a LeRobot dataset (v3), or its name on the Hugging Face hub (`"name/name"`, or with a
             branch or tag `"name/name@v3.0"`); a folder of that name comes first.
         units: of the joints, where the metadata does not say (`Dataset.units` is None).
+        leave_out: numbers of episodes that are not wanted, because something is wrong with them.
 
     Raises:
-        DatasetError: no such dataset, another version than v3, damaged metadata, or other units than the metadata say.
-        InvalidInputError: `units` is none of the two.
+        DatasetError: no such dataset, another version than v3, damaged metadata, no camera, or other units than the
+            metadata say.
+        InvalidInputError: `units` is none of the two, or an episode to leave out is not there.
         MissingPackageError: pyarrow is not installed, or the hub is needed and huggingface_hub is not.
     """
     layout = read_layout(find_root(source), str(source))
     episodes = read_episodes(layout)
     _check_total(layout, len(episodes))
-    return Dataset(layout, _agreed_units(layout, units), episodes)
+    _check_cameras(layout)
+    agreed = _agreed_units(layout, units)
+    return Dataset(layout, agreed, tuple(replace(episode, units=agreed) for episode in _wanted(episodes, leave_out)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +124,21 @@ class Episode:
     """The dataset it belongs to."""
     places: Mapping[str, Any]
     """Its row in `meta/episodes`: which files it lies in, and where in them."""
+    units: Units | None = None
+    """As in `Dataset`."""
 
     @cached_property
     def joints(self) -> Array:
         """Joints of every frame `(n, n_joints)`, in the dataset's units; read-only.
 
         Raises:
-            DatasetError: the table is missing, damaged or too short, or holds a number that is not finite.
+            DatasetError: the table is missing, damaged or too short, or holds a number that is not finite, or a joint
+                beyond 100 where joints are in -100..100.
         """
-        return self._columns(STATE, len(self.layout.joint_names))
+        values = self._columns(STATE, len(self.layout.joint_names))
+        if self.units == "normalised":
+            self._check_range(values)
+        return values
 
     @cached_property
     def actions(self) -> Array:
@@ -207,10 +219,19 @@ class Episode:
             name = self.layout.joint_names[column] if width == len(self.layout.joint_names) else f"number {column}"
             raise DatasetError(
                 f"{self._label}, frame {frame}: {key} is not finite, {name} is {values[frame, column]}. Record it "
-                "again, or leave this episode out"
+                f"again, or {LEAVE_OUT}"
             )
         values.setflags(write=False)
         return values
+
+    def _check_range(self, values: Array) -> None:
+        arm = np.array([not is_gripper(name) for name in self.layout.joint_names])
+        for frame, column in np.argwhere((np.abs(values) > BEYOND) & arm)[:1]:
+            raise DatasetError(
+                f"{self._label}, frame {frame}: {self.layout.joint_names[column]} is {values[frame, column]:g}, and "
+                'the units are "normalised", -100 to 100. If the joints are in degrees, give units="degrees", or write '
+                f"it into meta/info.json where that says normalised; else {LEAVE_OUT}"
+            )
 
     def _check_frames(self, found: NDArray[Any], path: Path) -> None:
         same = np.flatnonzero(found[: self.length] != np.arange(len(found[: self.length])))
@@ -224,7 +245,10 @@ class Episode:
     def _numbers(self, rows: list[Any], width: int, key: str) -> Array:
         for frame, row in enumerate(rows):
             if np.size(row) != width:
-                raise DatasetError(f"{self._label}, frame {frame}: {key} has {np.size(row)} numbers, expected {width}")
+                raise DatasetError(
+                    f"{self._label}, frame {frame}: {key} has {np.size(row)} numbers, expected {width}. Fetch the "
+                    f"dataset again, or {LEAVE_OUT}"
+                )
         try:
             return np.array(rows, dtype=float).reshape(len(rows), width)
         except (TypeError, ValueError) as error:
@@ -240,9 +264,20 @@ def _agreed_units(layout: Layout, given: Units | None) -> Units | None:
     found = find_units(layout)
     if given and found and given != found:
         raise DatasetError(
-            f"{layout.name}: the joints were said to be {given}, and its metadata say {found}; open it without `units`"
+            f"{layout.name}: the joints were said to be {given}, and its metadata say {found}. Leave `units` out, or "
+            "correct what meta/info.json says of observation.state"
         )
     return given or found
+
+
+def _wanted(episodes: tuple[Episode, ...], leave_out: Collection[int]) -> tuple[Episode, ...]:
+    there = {episode.index for episode in episodes}
+    unknown = sorted(set(leave_out) - there)
+    if unknown or there == set(leave_out):
+        raise InvalidInputError(
+            f"leave_out: expected some, not all, of the episodes {min(there)} to {max(there)}, got {sorted(leave_out)}"
+        )
+    return tuple(episode for episode in episodes if episode.index not in leave_out)
 
 
 def read_episodes(layout: Layout, with_statistics: bool = False) -> tuple[Episode, ...]:
@@ -263,6 +298,15 @@ def _rows_of(path: Path, label: str, with_statistics: bool) -> list[dict[str, An
     columns = [name for name in column_names(path, label) if with_statistics or not name.startswith("stats/")]
     rows: list[dict[str, Any]] = read_table(path, label, columns).to_pylist()
     return rows
+
+
+def _check_cameras(layout: Layout) -> None:
+    if not layout.cameras:
+        kinds = ", ".join(f"{key} ({feature['dtype']})" for key, feature in layout.features.items())
+        raise DatasetError(
+            f"{layout.name}: no camera in it whose pictures are in videos; its features: {kinds}. Record it with "
+            "cameras, or, where they are stored as images, convert them to videos with LeRobot"
+        )
 
 
 def _check_total(layout: Layout, found: int) -> None:

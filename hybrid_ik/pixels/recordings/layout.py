@@ -150,7 +150,12 @@ def _goes_beyond(layout: Layout) -> bool:
         return False
     found = read_json(path, layout.name).get(STATE, {})
     extremes = zip(layout.joint_names, found.get("min") or [], found.get("max") or [], strict=False)
-    return any(max(-low, high) > BEYOND for name, low, high in extremes if "gripper" not in name)
+    return any(max(-low, high) > BEYOND for name, low, high in extremes if not is_gripper(name))
+
+
+def is_gripper(joint_name: str) -> bool:
+    """Whether a joint is no arm's: it goes from 0 to 100 in any units."""
+    return "gripper" in joint_name
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

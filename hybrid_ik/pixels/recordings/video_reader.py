@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 Image = NDArray[np.uint8]
+LEAVE_OUT = "leave this episode out (`leave_out`)"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class Clip:
     def error(self, frame: int, what: str) -> DatasetError:
         """What is wrong with a frame."""
         return DatasetError(
-            f"{self.label}, frame {frame} of {self.length}: {what} ({self.path}). Fetch the file again, or leave this "
-            "episode out"
+            f"{self.label}, frame {frame} of {self.length}: {what} ({self.path}). Fetch the file again, or {LEAVE_OUT}"
         )
 
 
@@ -104,10 +104,10 @@ def _opened(clip: Clip) -> Iterator[tuple[Any, Any]]:
     try:
         container = av.open(str(clip.path))
     except (av.FFmpegError, ValueError) as error:
-        raise clip.error(0, f"it is no video that can be read, {error}") from error
+        raise clip.error(0, f"it is no video that can be read: {_reason(error)}") from error
     with container:
         if not container.streams.video:
-            raise clip.error(0, "it is no video that can be read; there are no pictures in it")
+            raise clip.error(0, "it is no video that can be read: there are no pictures in it")
         stream = container.streams.video[0]
         if stream.codec_context.codec.name == "libdav1d":  # with more, frames before a damaged one are lost
             stream.codec_context.options = {"max_frame_delay": "1"}
@@ -142,7 +142,13 @@ def _decoded(clip: Clip, container: Any, stream: Any) -> Iterator[tuple[float, V
             yield clip.place(frame.pts, stream.time_base), frame
         if failed is not None:
             place = clip.place(packet.pts, stream.time_base)
-            raise clip.error(0 if math.isnan(place) else round(place), f"it cannot be decoded, {failed}") from failed
+            number = 0 if math.isnan(place) else round(place)
+            raise clip.error(number, f"it cannot be decoded: {_reason(failed)}") from failed
+
+
+def _reason(error: Exception) -> str:
+    """What FFmpeg says, without the number and place of its error."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _left_over(stream: Any) -> list[VideoFrame]:
