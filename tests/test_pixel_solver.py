@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rig_cases import NAMES, pixels_of, postures, recording_of, so100, true_rig
+from rig_cases import NAMES, Oracle, pixels_of, postures, recording_of, so100, true_rig
 
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.learning.networks import NetworkConfig
@@ -18,23 +17,6 @@ from hybrid_ik.result import Status
 from hybrid_ik.samplers.pixel import PixelSampler
 
 SMALL = NetworkConfig(width=16, depth=1, trunk_width=16, trunk_depth=1)
-
-
-class Oracle(SimpleNamespace):
-    """A network that knows the answers, in the order of the rows."""
-
-    features, gives_several, file = "dots", False, SimpleNamespace(path="oracle")
-
-    @classmethod
-    def of(cls, rig, recorded, **changes):
-        names = {"joint_names": rig.joint_names, "units": rig.units, "camera_names": tuple(rig.cameras)}
-        return cls(recorded=np.asarray(recorded), **names | changes)
-
-    def predict(self, told):
-        return np.where(np.isfinite(told).all(-1, keepdims=True), self.recorded, np.nan)
-
-    def sample(self, told, n):
-        return np.repeat(self.predict(told)[..., None, :], n, -2)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +134,32 @@ def test_what_a_network_answers_beyond_the_limits_is_moved_onto_them(rig, frames
     oracle = Oracle.of(rig, np.full((4, 5), 1e4))
     found = PixelSolver(rig, oracle, config=PixelRefinerConfig(max_iterations=0)).solve(frames[2][:4], 50.0)
     np.testing.assert_allclose(found.q[:, :5], np.tile(rig.robot.upper[:5], (4, 1)))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_dot_that_was_followed_wrongly_is_left_out(rig, frames, known):
+    q, gripper, pixels = frames[0], frames[1], frames[2].copy()
+    rng = np.random.default_rng(1)
+    pixels[np.arange(40), rng.integers(2, size=40), rng.integers(2, size=40)] += 20.0 * rng.choice([-1, 1], (40, 2))
+    network = Oracle.of(rig, rig.from_model(q) + rng.normal(size=(40, 5))) if known else None  # degrees
+    arm = so100(jaw=False)
+
+    def near(**options):
+        found = PixelSolver(rig, network, **options).solve(pixels, gripper)
+        gaps = [arm.forward_kinematics(joints[:, :5]).position for joints in (found.q, q)]
+        return found, (np.linalg.norm(gaps[0] - gaps[1], axis=-1) < 3e-3).mean()
+
+    (found, share), (_, share_of_all) = near(), near(leave_one_out=False)
+    assert share > (0.85 if known else 0.6) and share_of_all < 0.2
+    assert (found.n_views[found.success] == 3).mean() > 0.9
+
+
+def test_no_dot_is_left_out_where_that_would_explain_anything(rig, frames):
+    pixels = frames[2][:5].copy()
+    pixels[:, 0, 0] = np.nan
+    pixels[:, 1, 1] += 300.0
+    found = PixelSolver(rig).solve(pixels, frames[1][:5])
+    assert (found.n_views == 3).all() and not found.success.all()
 
 
 def test_an_arm_without_a_jaw_and_three_cameras():

@@ -29,11 +29,28 @@ class PixelSolver:
     Frames in which it cannot, since a dot is lost, and all frames without a network, are started from `n_starts` random
     joints. The start that ends with the least pixel error counts.
 
+    Where that misses the pixels, and enough of them are seen, one dot of one camera is left out (`n_views` says so):
+    it was followed wrongly. With 2 % of the dots of a synthetic SO-100 20 px off, and 0.3 px of noise, errors of the
+    tip [mm] were, started by a network that is 0.1 rad off (at random):
+
+    ================ ============= =============
+    way              95 %          99 %
+    ================ ============= =============
+    squares          10.3 (4.3)    26.3 (25.0)
+    robust_scale=1   2.5 (2.1)     25.6 (18.7)
+    robust_scale=2   3.5 (2.2)     25.0 (19.8)
+    robust_scale=4   5.5 (2.8)     25.0 (23.6)
+    leave_one_out    1.4 (1.6)     2.8 (4.7)
+    ================ ============= =============
+
+    Without wrong dots all are alike: 1.3 (1.3) and 1.6 (1.7).
+
     Args:
         rig: arm, dots and cameras.
         sampler: a network trained on a recording of the same cameras; None for random starts.
         n_starts: of a frame, where there are several.
         seed: of the random starts.
+        leave_one_out: try frames that miss their pixels again without each of the dots in each camera.
         config: of the refiner.
 
     Raises:
@@ -47,10 +64,11 @@ class PixelSolver:
         *,
         n_starts: int = N_STARTS,
         seed: int = 0,
+        leave_one_out: bool = True,
         config: PixelRefinerConfig = PixelRefinerConfig(),  # noqa: B008
     ) -> None:
         self.rig, self.sampler, self.n_starts, self.seed = rig, sampler, check_count(n_starts), seed
-        self.refiner = rig.refiner(config)
+        self.leave_one_out, self.refiner = leave_one_out, rig.refiner(config)
         if sampler is not None:
             check_sampler(rig, sampler)
 
@@ -88,7 +106,18 @@ class PixelSolver:
         """The best of starts `(m, k, dof)`, a block of frames after the other."""
         step = max(1, AT_ONCE // starts.shape[1])
         blocks = [slice(i, i + step) for i in range(0, max(1, len(rows)), step)]
-        return _joined([self.refiner.search(rows[block], starts[block]) for block in blocks])
+        found = _joined([self.refiner.search(rows[block], starts[block]) for block in blocks])
+        return self._without_one(rows, starts, found) if self.leave_one_out else found
+
+    def _without_one(self, rows: Array, starts: Array, found: PixelResult) -> PixelResult:
+        """Frames that miss their pixels again, where more numbers than joints are left without one of the dots."""
+        missed = np.flatnonzero(~found.success & (2 * (found.n_views - 1) > len(self.rig.joint_names)))
+        near = starts[missed, 0] if starts.shape[1] == 1 else found.q[missed]
+        again = self.refiner.refine_without_one(rows[missed], near)
+        i, k = missed[again.success], np.flatnonzero(again.success)
+        for field in fields(PixelResult):
+            getattr(found, field.name)[i] = getattr(again, field.name)[k]
+        return found
 
     def _proposed(self, rows: Array, gripper: Array) -> Array:
         """What the network says `(m, k, dof)`, within the limits; NaN where it says nothing, as there is none."""
