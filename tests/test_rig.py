@@ -11,7 +11,7 @@ import pytest
 from rig_cases import NAMES, NOISE, SITES, pixels_of, postures, recording_of, so100, true_rig
 
 from hybrid_ik.errors import DatasetError, InvalidInputError, RobotError
-from hybrid_ik.pixels.cameras.arm_dots import ArmDots, with_dots
+from hybrid_ik.pixels.cameras.arm_dots import ArmDots, with_dots, with_middle
 from hybrid_ik.pixels.rig import Rig, calibrate_rig, load_rig, save_rig
 from hybrid_ik.resources import asset_path
 from hybrid_ik.robot import Robot
@@ -193,3 +193,16 @@ def test_many_dots_keep_the_order_they_are_given_in():
     true = replace(true_rig(), dots=ArmDots(robot, sites))
     found = calibrate_rig(recording_of(true, n_frames=10), robot, sites)
     assert found.dots.sites == sites and found.pixel_error < 0.5
+
+
+def test_the_middle_of_dots_moves_with_the_arm_whatever_the_axes_of_their_sites():
+    spec = so100().specification()
+    spec.body("Fixed_Jaw").add_site(name="turned", pos=[0.01, -0.1, 0.0], quat=[0.6, 0.8, 0.0, 0.0])
+    robot = Robot(spec, tip=SITES[1])
+    for sites in (("turned", SITES[1]), (SITES[1], "turned")):
+        dots = ArmDots(robot, sites, [[0.003, 0.002, -0.004], [0.001, 0.0, 0.002]])
+        q, _ = postures(replace(true_rig(), dots=dots), 20, np.random.default_rng(0))
+        q[:, 5] = 0.7
+        middle = with_middle(dots, q[0])
+        assert middle.joint_names == robot.joint_names[:5]
+        np.testing.assert_allclose(middle.forward_kinematics(q[:, :5]).position, dots.positions(q).mean(1), atol=1e-12)
