@@ -86,6 +86,11 @@ class Robot:
         return len(self._joints)
 
     @property
+    def source(self) -> str | None:
+        """The name or path that the robot was made from; None for a model or a specification."""
+        return os.fspath(self._source) if isinstance(self._source, str | os.PathLike) else None
+
+    @property
     def joint_ids(self) -> NDArray[np.intp]:
         """Numbers of the arm's joints in the model `(dof,)`."""
         return np.array(self._joints)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from hybrid_ik.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from hybrid_ik.pixels.rig import Rig
+    from hybrid_ik.robot import Robot
 
 SITES = ("dot_fixed_jaw", "dot_moving_jaw")
 RIG_FILE = Path("runs/pixels/rig.json")
@@ -24,6 +27,14 @@ class ArmOptions:
     """A shipped name, a file or a robot_descriptions name."""
     sites: tuple[str, ...] = SITES
     """Of its model, where the dots are, in any order; the last one on the jaw that moves, if there is one."""
+
+    def arm_with_dots(self) -> Robot:
+        """The arm, its jaw among its joints if that carries the last dot."""
+        from hybrid_ik.robot import Robot
+
+        if not self.sites:
+            raise InvalidInputError("--sites: expected a site of the model for each dot, got none")
+        return Robot(self.robot, tip=self.sites[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +55,8 @@ def main(argv: Sequence[str]) -> int:
     options = tyro.cli(CalibrateOptions, prog="hybrid-ik pixels calibrate", args=list(argv), config=settings)
     from hybrid_ik.pixels.processed import load_processed
     from hybrid_ik.pixels.rig import calibrate_rig, save_rig
-    from hybrid_ik.robot import Robot
 
-    robot = Robot(options.robot, tip=options.sites[-1])
-    rig = calibrate_rig(load_processed(options.data), robot, options.sites, arm=options.arm)
+    rig = calibrate_rig(load_processed(options.data), options.arm_with_dots(), options.sites, arm=options.arm)
     save_rig(options.out, rig)
     print(describe(options.out, rig))
     return 0

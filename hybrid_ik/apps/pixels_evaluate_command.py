@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tyro
 
 from hybrid_ik.apps.pixels_calibrate_command import ArmOptions
 from hybrid_ik.apps.tables import text_table
+from hybrid_ik.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from hybrid_ik.pixels.evaluation import Answers
@@ -44,9 +46,15 @@ def main(argv: Sequence[str]) -> int:
     from hybrid_ik.robot import Robot
     from hybrid_ik.samplers.pixel import PixelSampler
 
-    samplers = {_name(sampler): sampler for sampler in map(PixelSampler, options.networks)}
+    samplers = _named([PixelSampler(path) for path in options.networks])
     recording, episodes = load_processed(options.data), held_out_episodes(samplers)
-    robot = Robot(options.robot, tip=options.sites[-1])
+    if not len(recording.of_episodes(episodes)):
+        there = ", ".join(map(str, np.unique(recording.episode)))
+        raise InvalidInputError(
+            f"{options.data}: expected some of the episodes {episodes}, which the networks were not trained on; it has "
+            f"{there}. Give the recording that they were trained on"
+        )
+    robot = options.arm_with_dots()
     rig = calibrate_rig(recording.without_episodes(episodes), robot, options.sites, arm=options.arm)
     kept = recording.of_episodes(episodes)
     answers = compare_ways(kept, rig, samplers, Robot(options.robot, tip=options.tip))
@@ -54,6 +62,15 @@ def main(argv: Sequence[str]) -> int:
     print(f"cameras explain the pixels of the others to {rig.pixel_error:.2f} px (median)\n")
     print(tip_table(answers), joint_table(answers, recording.joint_names), sep="\n\n")
     return 0
+
+
+def _named(samplers: Sequence[PixelSampler]) -> dict[str, PixelSampler]:
+    """Networks by what they are called; alike ones with their files, too."""
+    names = [_name(sampler) for sampler in samplers]
+    return {
+        name if names.count(name) == 1 else f"{name} ({sampler.file.path})": sampler
+        for name, sampler in zip(names, samplers, strict=True)
+    }
 
 
 def _name(sampler: PixelSampler) -> str:

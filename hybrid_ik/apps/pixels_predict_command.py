@@ -60,6 +60,7 @@ def _refined(sampler: PixelSampler, options: PredictOptions) -> NDArray[np.float
     """One answer that explains the pixels `(1, n_joints)`; how well is said beside it."""
     from hybrid_ik.pixels.pixel_solver import PixelSolver
     from hybrid_ik.pixels.rig import load_rig
+    from hybrid_ik.result import Status
 
     assert options.rig is not None
     rig = load_rig(options.rig)
@@ -70,6 +71,8 @@ def _refined(sampler: PixelSampler, options: PredictOptions) -> NDArray[np.float
             f"{np.prod(shape)} numbers, got {len(options.dots)}"
         )
     found = PixelSolver(rig, sampler, n_starts=options.n).solve(np.reshape(options.dots, shape))
+    if found.status == Status.INVALID_INPUT:
+        raise InvalidInputError(f"--dots: {len(rig.joint_names)} numbers or more must be seen to find as many joints")
     if not found.success:
         print(f"the dots lie {found.pixel_error:.1f} px from where these joints have them", file=sys.stderr)
     return rig.from_model(found.q)[None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pixels.cameras.arm_dots import with_middle
 from hybrid_ik.pixels.cameras.pixel_refiner import refine_on_point
 from hybrid_ik.pixels.cameras.triangulation import triangulate
-from hybrid_ik.pixels.pixel_solver import N_STARTS, PixelSolver
+from hybrid_ik.pixels.pixel_solver import N_STARTS, PixelSolver, check_sampler
 from hybrid_ik.pixels.processed import ProcessedRecording
 from hybrid_ik.pixels.rig import Rig
 from hybrid_ik.refiners.base import LMConfig
@@ -45,11 +46,13 @@ class Answers:
         return float(np.isfinite(self.tip_error).mean())
 
     def tip_quantile(self, share: float) -> float:
-        """Of the tip errors [mm]."""
-        return float(np.nanquantile(self.tip_error, share))
+        """Of the tip errors [mm]; NaN where no frame is answered."""
+        return float(np.nanquantile(self.tip_error, share)) if self.answered else np.nan
 
     def joint_quantile(self, share: float) -> Array:
-        """Of the sizes of the joint errors `(n_joints,)` [deg]."""
+        """Of the sizes of the joint errors `(n_joints,)` [deg]; NaN where no frame is answered."""
+        if not self.answered:
+            return np.full(self.joint_error.shape[1], np.nan)
         return np.asarray(np.nanquantile(np.abs(self.joint_error), share, axis=0))
 
 
@@ -60,7 +63,12 @@ def compare_ways(
 
     For each network: its answer; that answer moved until the middle of the dots is where it was triangulated
     (`refine_on_point`); that answer refined on the pixels of all dots (`PixelRefiner`), the best of 16 samples where
-    the network has several. Then, without a network, the best of 16 random starts refined on the pixels.
+    the network has several. Then, without a network, the best of 16 random starts refined on the pixels. Of what was
+    recorded, none of them is told anything but the gripper.
+
+    The middle of the dots is taken to be fixed to the arm, as it is with the gripper half way between all its places:
+    the farther a jaw that carries a dot moves, the less that way is worth. It is left out where the dots do not sit
+    beyond all joints.
 
     Args:
         recording: frames that neither the networks nor the rig have seen.
@@ -88,10 +96,14 @@ def held_out_episodes(samplers: Mapping[str, PixelSampler]) -> list[int]:
     Raises:
         InvalidInputError: there are none.
     """
-    kept = [set(sampler.file.options["validation_episodes"]) for sampler in samplers.values()]
-    common = sorted(set.intersection(*kept)) if kept else []
+    kept = {name: set(sampler.file.options.get("validation_episodes", ())) for name, sampler in samplers.items()}
+    common = sorted(set.intersection(*kept.values())) if kept else []
     if not common:
-        raise InvalidInputError("the networks have no episode in common that none of them was trained on")
+        told = "; ".join(f"{name}: {sorted(episodes)}" for name, episodes in kept.items()) or "no network"
+        raise InvalidInputError(
+            f"there is no episode that none of the networks was trained on. Kept from training were, of {told}. Train "
+            "them with the same split_seed and validation_share"
+        )
     return common
 
 
@@ -126,26 +138,37 @@ class _Bench:
 
     def of_network(self, name: str, sampler: PixelSampler) -> dict[str, Callable[[], Array]]:
         """The ways that begin with a network."""
+        check_sampler(self._rig, sampler)
         told = pixel_features(self._pixels, sampler.features)
         refined = f", refined, best of {N_STARTS}" if sampler.gives_several else ", refined"
-        return {
-            name: lambda: self._rig.clipped_to_model(sampler.predict(told), self._recording.gripper),
-            f"{name}, refined on the middle": lambda: self._on_middle(sampler.predict(told)),
-            f"{name}{refined}": lambda: self.refined(sampler),
-        }
+        ways = {name: lambda: self._rig.clipped_to_model(sampler.predict(told), self._recording.gripper)}
+        if self._middle_solver is not None:
+            ways[f"{name}, refined on the middle"] = lambda: self._on_middle(sampler.predict(told))
+        return {**ways, f"{name}{refined}": lambda: self.refined(sampler)}
 
     def refined(self, sampler: PixelSampler | None) -> Array:
         """Refined on the pixels, from what a network says, or from random starts."""
         return PixelSolver(self._rig, sampler, seed=self._seed).solve(self._pixels, self._recording.gripper).q
+
+    @cached_property
+    def _middle_solver(self) -> HybridSolver | None:
+        """Places the middle of the dots; None where they do not move with all joints. It is compiled already."""
+        posture = self._rig.robot.home.copy()
+        if self._rig.has_jaw:
+            posture[-1] = self._rig.jaw_angle(np.median(self._recording.gripper))
+        robot = with_middle(self._rig.dots, posture)
+        if robot.joint_names != self._arm.joint_names:
+            return None
+        solver = HybridSolver(robot, sampler="uniform", config=LMConfig(orientation_weight=0.0))
+        refine_on_point(solver, robot.forward_kinematics(robot.home).position[None], robot.home)
+        return solver
 
     def _on_middle(self, joints: Array) -> Array:
         """Joints near what a network answered that put the middle of the dots where it was triangulated."""
         q = self._rig.clipped_to_model(joints, self._recording.gripper)
         dots = np.moveaxis(self._pixels, 1, -2)
         middle = triangulate(tuple(self._rig.cameras.values()), dots).mean(-2)
-        solver = HybridSolver(
-            with_middle(self._rig.dots, self._true[0]), sampler="uniform", config=LMConfig(orientation_weight=0.0)
-        )
         moved, rows = q.copy(), np.isfinite(q).all(-1)
-        moved[rows, : self._n] = refine_on_point(solver, middle[rows], q[rows, : self._n]).q
+        assert self._middle_solver is not None
+        moved[rows, : self._n] = refine_on_point(self._middle_solver, middle[rows], q[rows, : self._n]).q
         return moved

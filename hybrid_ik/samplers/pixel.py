@@ -52,6 +52,7 @@ class PixelSampler:
             self.features: Features = file.options["features"]
             self.units: str = file.options["units"]
             self.joint_names: tuple[str, ...] = tuple(file.options["joint_names"])
+            self.camera_names: tuple[str, ...] = tuple(file.options["cameras"])
             self._mean, self._std = file.tensors["pixels.mean"], file.tensors["pixels.std"]
             self._joint_mean, self._joint_std = file.tensors["joints.mean"], file.tensors["joints.std"]
             self._noise: Floats = file.tensors["noise"] if file.kind == "pixel_meanflow" else np.empty((0, 0))

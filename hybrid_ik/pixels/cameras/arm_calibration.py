@@ -43,6 +43,7 @@ def calibrate_arm(
     *,
     offset_deviation: float = 0.1,
     shift_deviation: float = 0.02,
+    held: Sequence[str] = (),
 ) -> ArmFit:
     r"""Cameras, offsets a of the joints, and shifts s of the dots that explain a recording.
 
@@ -58,6 +59,7 @@ def calibrate_arm(
         config: what of the cameras is solved for.
         offset_deviation: sigma_a, how far zeros may be off [rad, or m].
         shift_deviation: sigma_s, how far dots may be off [m].
+        held: names of joints whose offset stays 0.
 
     Raises:
         InvalidInputError: shapes that do not go together, or no pixels.
@@ -71,7 +73,8 @@ def calibrate_arm(
     if not (np.isfinite(joints).all(-1)[:, None, None] & np.isfinite(seen).all(-1)).any():
         raise InvalidInputError("pixels: all dots are missing")
     weights = np.repeat([1 / offset_deviation, 1 / shift_deviation], [dots.robot.dof, 3 * dots.n_dots])
-    problem = _ArmProblem(dots, joints, seen, config.basis(), weights)
+    free = np.array([name not in held for name in dots.robot.joint_names])
+    problem = _ArmProblem(dots, joints, seen, config.basis(), weights, free)
     start = _State(tuple(cameras), np.zeros(len(weights)))
     state, good = problem.trimmed(problem.robust(start))
     inliers = np.zeros(seen.shape[:-1], dtype=bool)
@@ -92,8 +95,16 @@ class _State:
 class _ArmProblem(RobustFit[_State]):
     """The unknowns: k of each camera after the other, offsets, shifts."""
 
-    def __init__(self, dots: ArmDots, q: Array, pixels: Array, basis: Array, weights: Array) -> None:
-        self.dots, self.q, self.pixels, self.basis, self.weights = dots, q, pixels, basis, weights
+    def __init__(
+        self,
+        dots: ArmDots,
+        q: Array,
+        pixels: Array,
+        basis: Array,
+        weights: Array,
+        free: NDArray[np.bool_] | bool = True,
+    ) -> None:
+        self.dots, self.q, self.pixels, self.basis, self.weights, self.free = dots, q, pixels, basis, weights, free
         self.valid: NDArray[np.bool_] = np.all(np.isfinite(pixels), -1) & np.all(np.isfinite(q), -1)[:, None, None]
         self.k = basis.shape[1]
 
@@ -120,7 +131,7 @@ class _ArmProblem(RobustFit[_State]):
             J[:, c, :, :, c * self.k : (c + 1) * self.k] = own.reshape(m, n_dots, 2, self.k)
             by_point = camera.jacobian(points)
             arm = J[:, c, :, :, -len(self.weights) :]
-            arm[..., :dof] = by_point @ J_dots
+            arm[..., :dof] = by_point @ J_dots * self.free
             for d in range(n_dots):
                 arm[:, d, :, dof + 3 * d : dof + 3 * d + 3] = by_point[:, d] @ R_world_dot[:, d]
         return J[self.valid]

@@ -29,6 +29,10 @@ LESS, MORE = 0.1, 4.0
 MOST_DAMPING = 1e9  # where no step is any good: at rest
 # Of the cost, what a step gains where it is at rest: along joints that the pixels hardly fix, steps stay long.
 LITTLE = 1e-6
+# px: less than this is noise, and does not tell which dot was followed wrongly. Of 400 frames with one dot 20 px off,
+# started 0.1 (0.3) rad off, 0.93 (0.89) of the tips came within 3 mm with the answer nearest to the start among those
+# that leave less, 0.79 (0.82) with that of the least error, 0.07 (0.07) with all dots.
+NOISE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +129,8 @@ class PixelRefiner:
     ) -> PixelResult:
         """As `refine`; frames that miss their pixels are tried again without each of the dots in each camera.
 
-        The one that is left out for the least error counts, if that is within tolerance: it was followed wrongly. Two
+        The one that is left out for the least error counts, if that is within tolerance: it was followed wrongly. Of
+        answers that explain the others to within a pixel, each as good as the next, the nearest to its start. Two
         cameras and two dots give 8 numbers for 5 joints, 6 without one of them: just enough to tell which one.
 
         Raises:
@@ -143,7 +148,9 @@ class PixelRefiner:
             weights=seen.weights[rows, None] * without,
             prior=seen.prior[rows, None],
         )
-        best = again[np.arange(len(rows)), np.argmin(np.where(again.success, again.pixel_error, np.inf), -1)]
+        away = np.linalg.norm(again.q - starts[rows, None], axis=-1)
+        worth = np.where(again.success, 1e3 * np.maximum(again.pixel_error, NOISE) + away, np.inf)
+        best = again[np.arange(len(rows)), np.argmin(worth, -1)]
         for field in fields(PixelResult):
             getattr(found, field.name)[rows[best.success]] = getattr(best, field.name)[best.success]
         return found.reshape(*batch)
