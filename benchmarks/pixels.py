@@ -89,6 +89,23 @@ def row_of(answers: Answers, rig: Rig, data: ProcessedRecording) -> dict[str, An
     }
 
 
+def choices(data: ProcessedRecording, rig: Rig, sampler: PixelSampler) -> dict[str, float]:
+    """Median distance of the tip [mm] for answers that can be made of MeanFlow's samples."""
+    frames = some_frames(data)
+    told = pixel_features(data.dots[frames], sampler.features)
+    samples = sampler.sample(told, N_SAMPLES)
+    arm = Robot(rig.robot, tip=TIPS[0])
+
+    def tips(joints: Array) -> Array:
+        return arm.forward_kinematics(rig.clipped_to_model(joints)[..., : arm.dof]).position
+
+    true = tips(data.joints[frames])
+    errors = 1e3 * np.linalg.norm(tips(samples) - true[:, None], axis=-1)
+    made = {"the noise 0": sampler.predict(told), "mean of the samples": samples.mean(1)}
+    found = {name: float(np.median(1e3 * np.linalg.norm(tips(q) - true, axis=-1))) for name, q in made.items()}
+    return {**found, "one sample": float(np.median(errors[:, 0])), "nearest sample": float(np.median(errors.min(1)))}
+
+
 def several_for_the_middle(data: ProcessedRecording, rig: Rig, sampler: PixelSampler) -> dict[str, Any]:
     """Samples of MeanFlow for the middle of the dots, moved until the middle is where it was triangulated."""
     frames = some_frames(data)
@@ -158,6 +175,9 @@ def main(options: Options) -> None:
         "rig": {"seconds": seconds, "pixel error [px]": rig.pixel_error},
         "networks": networks,
         "rows": rows,
+        "choices [mm]": {
+            name: choices(kept, rig, sampler) for name, sampler in samplers.items() if sampler.gives_several
+        },
         "several": several,
     }
     write_json(options.json, result)
@@ -166,7 +186,7 @@ def main(options: Options) -> None:
     print_table(
         f"{len(kept)} frames of {len(episodes)} episodes: tip, median and 95 % [mm]", [printed(row) for row in rows]
     )
-    print(f"\nseveral joints for the same dots: {several}")
+    print_table("MeanFlow: tip, median [mm]", [{"network": k, **v} for k, v in result["choices [mm]"].items()])
 
 
 def printed(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from peer_tables import PEER_TABLES
+from pixel_tables import PIXEL_TABLES
 from record import RESULTS
 from regression_tables import REGRESSION_TABLES
 from speed_tables import SPEED_TABLES
@@ -26,10 +27,7 @@ from hybrid_ik.resources import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-NETWORK_PAGE, SAMPLERS_PAGE, PEERS_PAGE, SPEED_PAGE, SETS_PAGE, TRACKING_PAGE, REGRESSION_PAGE, SEEING_PAGE = (
-    ROOT / "docs" / f"{name}.md"
-    for name in ("network", "samplers", "peers", "speed", "solution_sets", "tracking", "regression", "seeing")
-)
+DOCS = ROOT / "docs"
 
 
 def compare_table(result: dict[str, Any]) -> str:
@@ -236,7 +234,7 @@ def hard_table(result: dict[str, Any]) -> str:
 Table = tuple[str, Callable[[dict[str, Any]], str]]
 DOCUMENTS: dict[Path, dict[str, Table]] = {
     README: {"compare table": ("compare", compare_table), "coverage table": ("compare", coverage_table)},
-    NETWORK_PAGE: {
+    DOCS / "network.md": {
         "targets table": ("compare", targets_table),
         "ablation table": ("ablation", ablation_table),
         "notes table": ("ablation_notes", ablation_table),
@@ -244,13 +242,14 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
         "runtime table": ("runtime", runtime_table),
         "hard table": ("hard_settings", hard_table),
     },
-    SAMPLERS_PAGE: {"samplers table": ("compare", samplers_table)},
-    PEERS_PAGE: {name: ("peers", table) for name, table in PEER_TABLES.items()},
-    SPEED_PAGE: SPEED_TABLES,
-    SETS_PAGE: SET_TABLES,
-    TRACKING_PAGE: TRACKING_TABLES,
-    REGRESSION_PAGE: REGRESSION_TABLES,
-    SEEING_PAGE: VIEWING_TABLES,
+    DOCS / "samplers.md": {"samplers table": ("compare", samplers_table)},
+    DOCS / "peers.md": {name: ("peers", table) for name, table in PEER_TABLES.items()},
+    DOCS / "speed.md": SPEED_TABLES,
+    DOCS / "solution_sets.md": SET_TABLES,
+    DOCS / "tracking.md": TRACKING_TABLES,
+    DOCS / "regression.md": REGRESSION_TABLES,
+    DOCS / "seeing.md": VIEWING_TABLES,
+    DOCS / "pixels.md": PIXEL_TABLES,
 }
 
 

@@ -181,3 +181,41 @@ def test_misuse_is_refused(rig, frames, networks):
         word = "joints" if name == "joint_names" else name
         with pytest.raises(InvalidInputError, match=rf"network .*network.safetensors was trained with the {word} "):
             PixelSolver(replace(rig, **{name: other}), networks["mlp"])
+
+
+def test_frames_with_a_lost_dot_follow_those_around_them(rig):
+    """One dot is lost for half a second at a time: alone, such a frame has two answers."""
+    q, gripper = _slow_motion(rig, 120)
+    pixels = pixels_of(rig, q, np.random.default_rng(3))
+    for k, first in enumerate(range(10, 120, 30)):
+        pixels[first : first + 15, k % 2, k // 2 % 2] = np.nan
+    solver = PixelSolver(rig)
+    alone, following = solver.solve(pixels, gripper), solver.follow(pixels, gripper)
+    whole = np.isfinite(pixels).all((1, 2, 3))
+    np.testing.assert_array_equal(alone.q[whole], following.q[whole])
+    off = [np.abs(found.q - q).max(-1)[~whole] for found in (alone, following)]
+    assert (off[0] > 0.3).mean() > 0.1 and (off[1] > 0.3).mean() < 0.02
+    assert (following.q[:, 5] == alone.q[:, 5]).all() and (following.n_views[~whole] == 3).all()
+
+
+def test_following_needs_frames_in_order(rig, frames):
+    _, gripper, pixels = frames
+    solver = PixelSolver(rig)
+    _same(solver.follow(pixels, gripper, np.arange(40) * 3), solver.solve(pixels, gripper))
+    assert solver.follow(pixels[:0]).shape == (0,)
+    assert not solver.follow(np.full((3, 2, 2, 2), np.nan)).success.any()
+    for wrong in (np.zeros(40), np.arange(39), np.arange(40)[::-1]):
+        with pytest.raises(InvalidInputError, match="rising frames"):
+            solver.follow(pixels, gripper, wrong)
+    with pytest.raises(InvalidInputError, match="rising frames"):
+        solver.follow(pixels[0])
+
+
+def _slow_motion(rig, n):
+    """Joints `(n, dof)` and a gripper `(n,)` that wander."""
+    t = np.linspace(0, 4, n)[:, None]
+    robot = rig.robot
+    q = (robot.lower + robot.upper) / 2 + 0.25 * (robot.upper - robot.lower) * np.sin(t * np.arange(1, 7) / 2 + 0.7)
+    gripper = np.full(n, 50.0)
+    q[:, -1] = rig.jaw_angle(gripper)
+    return q, gripper

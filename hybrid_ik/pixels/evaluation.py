@@ -63,8 +63,9 @@ def compare_ways(
 
     For each network: its answer; that answer moved until the middle of the dots is where it was triangulated
     (`refine_on_point`); that answer refined on the pixels of all dots (`PixelRefiner`), the best of 16 samples where
-    the network has several. Then, without a network, the best of 16 random starts refined on the pixels. Of what was
-    recorded, none of them is told anything but the gripper.
+    the network has several. Then, without a network, the best of 16 random starts refined on the pixels. Frames in
+    which a dot is lost are refined from those around them (`PixelSolver.follow`). Of what was recorded, none of them is
+    told anything but the gripper.
 
     The middle of the dots is taken to be fixed to the arm, as it is with the gripper half way between all its places:
     the farther a jaw that carries a dot moves, the less that way is worth. It is left out where the dots do not sit
@@ -147,8 +148,14 @@ class _Bench:
         return {**ways, f"{name}{refined}": lambda: self.refined(sampler)}
 
     def refined(self, sampler: PixelSampler | None) -> Array:
-        """Refined on the pixels, from what a network says, or from random starts."""
-        return PixelSolver(self._rig, sampler, seed=self._seed).solve(self._pixels, self._recording.gripper).q
+        """Refined on the pixels, from what a network says, or from random starts; an episode after the other."""
+        solver, q = PixelSolver(self._rig, sampler, seed=self._seed), np.full(self._true.shape, np.nan)
+        for episode in np.unique(self._recording.episode):
+            rows = np.flatnonzero(self._recording.episode == episode)
+            rows = rows[np.argsort(self._recording.frame[rows])]
+            frames, gripper = self._recording.frame[rows], self._recording.gripper[rows]
+            q[rows] = solver.follow(self._pixels[rows], gripper, frames).q
+        return q
 
     @cached_property
     def _middle_solver(self) -> HybridSolver | None:

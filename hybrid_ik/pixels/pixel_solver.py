@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from hybrid_ik.samplers.pixel import PixelSampler, pixel_features
 Array = NDArray[np.float64]
 
 N_STARTS = 16
+PULL = 3.0  # px per rad, of frames in which a dot is lost towards those around: a tenth of what three dots say
 AT_ONCE = 4096  # starts that are refined side by side; bounds the memory
 
 
@@ -69,6 +70,7 @@ class PixelSolver:
     ) -> None:
         self.rig, self.sampler, self.n_starts, self.seed = rig, sampler, check_count(n_starts), seed
         self.leave_one_out, self.refiner = leave_one_out, rig.refiner(config)
+        self._pulled = rig.refiner(replace(config, prior_weight=max(PULL, config.prior_weight)))
         if sampler is not None:
             check_sampler(rig, sampler)
 
@@ -98,6 +100,39 @@ class PixelSolver:
         order = np.argsort(np.concatenate([i for i, _ in parts]))
         return _joined(found)[order].reshape(*batch)
 
+    def follow(self, dots: ArrayLike, gripper: ArrayLike = HALF_OPEN, frames: ArrayLike | None = None) -> PixelResult:
+        """As `solve`, for frames in the order of time: where a dot is lost, joints are those near the frames around.
+
+        With a dot lost in one of two cameras two postures fit the other three as often as not, mirrored at the line of
+        sight. So these frames are started from joints between those of the nearest frames before and after in which
+        all dots were explained, and pulled there by `PULL`.
+
+        Args:
+            dots: `(m, n_cameras, n_dots, 2)` [pixels] of one motion; NaN where a dot is not seen.
+            gripper: from 0, closed, to 100; one, or `(m,)`.
+            frames: their numbers `(m,)`, rising; by default one after the other.
+
+        Raises:
+            InvalidInputError: another shape, or frames that do not rise.
+        """
+        found = self.solve(dots, gripper)
+        seen = np.asarray(dots, dtype=float)
+        times = np.arange(len(seen)) if frames is None else np.asarray(frames)
+        if seen.ndim != 4 or times.shape != (len(seen),) or (np.diff(times) <= 0).any():
+            raise InvalidInputError(
+                f"expected dots (m, n_cameras, n_dots, 2) and rising frames (m,), got {seen.shape} and {times.shape}"
+            )
+        whole = found.success & (found.n_views == seen.shape[1] * seen.shape[2])
+        rows = np.flatnonzero(~whole & np.isfinite(found.pixel_error))
+        if not whole.any() or not len(rows):
+            return found
+        between = found.q[rows]  # of the jaw, it is what it was
+        for joint in range(len(self.rig.joint_names)):
+            between[:, joint] = np.interp(times[rows], times[whole], found.q[whole, joint])
+        again = self._pulled.refine(seen[rows], between)
+        _put(found, rows[again.success], again[again.success])
+        return found
+
     def _tell_enough(self, rows: Array) -> NDArray[np.bool_]:
         """Whether as many numbers are seen as there are joints to be found `(m,)`."""
         return np.asarray(np.isfinite(rows).sum((1, 2, 3)) >= len(self.rig.joint_names))
@@ -114,9 +149,7 @@ class PixelSolver:
         missed = np.flatnonzero(~found.success & (2 * (found.n_views - 1) > len(self.rig.joint_names)))
         near = starts[missed, 0] if starts.shape[1] == 1 else found.q[missed]
         again = self.refiner.refine_without_one(rows[missed], near)
-        i, k = missed[again.success], np.flatnonzero(again.success)
-        for field in fields(PixelResult):
-            getattr(found, field.name)[i] = getattr(again, field.name)[k]
+        _put(found, missed[again.success], again[again.success])
         return found
 
     def _proposed(self, rows: Array, gripper: Array) -> Array:
@@ -156,6 +189,12 @@ def check_sampler(rig: Rig, sampler: PixelSampler) -> None:
                 f"sampler: the network {sampler.file.path} was trained with the {name} {learned}, the rig has {own}; "
                 "take the recording it was trained on, or train another"
             )
+
+
+def _put(found: PixelResult, rows: NDArray[np.intp], better: PixelResult) -> None:
+    """Write other answers into some rows."""
+    for field in fields(PixelResult):
+        getattr(found, field.name)[rows] = getattr(better, field.name)
 
 
 def _joined(parts: Sequence[PixelResult]) -> PixelResult:
