@@ -65,7 +65,7 @@ PICTURES: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "02_many_solutions": many_answers,
     "03_your_own_robot": own_robot,
     "06_whole_sets": whole_set,
-    "07_follow_a_path": followed_path,
+    "08_follow_a_path": followed_path,
 }
 
 
