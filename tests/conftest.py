@@ -72,3 +72,9 @@ def full_panda() -> Path:
     if not path.is_file():
         pytest.skip(f"no model {path}; set HYBRID_IK_ROBOTS to a folder that has it")
     return path
+
+
+@pytest.fixture(scope="session")
+def from_pixels(tmp_path_factory):
+    """Where `examples/07_so100_from_pixels.py` is run: for the second time it takes what the first one left."""
+    return tmp_path_factory.mktemp("so100_from_pixels")
