@@ -34,7 +34,7 @@ record(out / "recording", what, n_episodes=4, seconds=8, codec="h264")
 dataset = open_dataset(out / "recording")
 
 # The dots on the gripper: found in the first pictures of each camera, followed through all, and paired with joints.
-pictures = {camera: list(dataset.episodes[0].frames(camera, 0, 10)) for camera in dataset.camera_names}
+pictures = {camera: dataset.episodes[0].frames(camera, 0, 30) for camera in dataset.camera_names}
 found = {camera: find_dots(frames) for camera, frames in pictures.items()}
 alike = {camera: in_order_of(found["front"], dots) for camera, dots in found.items()}
 config = PreprocessConfig(dots={camera: np.array([dot.position for dot in dots]) for camera, dots in alike.items()})
