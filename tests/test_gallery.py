@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 import demo
 import gallery
+from test_examples import skip_where_it_cannot_run
 
 EXAMPLES = gallery.EXAMPLES
 TEXT = (EXAMPLES / "README.md").read_text()
@@ -41,7 +42,9 @@ def test_pictures_are_drawn_from_what_the_examples_find(tmp_path, capsys):
 
 @needs_rendering
 @pytest.mark.parametrize("name", [name for name in gallery.PICTURES if name != "02_many_solutions"])
-def test_every_picture_can_be_drawn_again(tmp_path, monkeypatch, name):
+def test_every_picture_can_be_drawn_again(tmp_path, monkeypatch, from_pixels, name):
+    skip_where_it_cannot_run(name)
+    monkeypatch.chdir(from_pixels)
     monkeypatch.setattr(gallery, "SIZE", {"width": 48, "height": 36})
     monkeypatch.setattr(gallery, "FILM", {"width": 48, "height": 36})
     monkeypatch.setattr(motion, "FRAMES", (6, 6))

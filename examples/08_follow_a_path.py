@@ -1,6 +1,6 @@
 """A path of poses: one continuous path of joints, where following step by step ends at a limit.
 
-Usage: python examples/07_follow_a_path.py
+Usage: python examples/08_follow_a_path.py
 """
 
 import numpy as np
