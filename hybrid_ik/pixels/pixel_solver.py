@@ -19,8 +19,8 @@ from hybrid_ik.samplers.pixel import PixelSampler, pixel_features
 Array = NDArray[np.float64]
 
 N_STARTS = 16
-# px per rad, of frames in which a dot is lost, towards those around. Of such frames of a drawn recording 95 % were wrong
-# by less than 8.8 mm with 0, 9.1 with 1, 10.6 with 3, 17.7 with 30; without any, a few of longer gaps are mirrored.
+# px per rad, of frames in which a dot is lost, towards those around. Of such frames of a drawn recording 95 % were off
+# by less than 8.8 mm with 0, 9.1 with 1, 10.6 with 3, 17.7 with 30; without any, a few in longer gaps are mirrored.
 PULL = 1.0
 AT_ONCE = 4096  # starts that are refined side by side; bounds the memory
 
