@@ -210,8 +210,9 @@ class DotTracker:
             if blob is None:
                 blob = self._wait(index, self._free(index, patches[index], chosen), guesses[index])
             if blob is not None:
-                positions[index], confidence[index] = blob.position, _confidence(dot, blob, bool(held[index]))
+                confidence[index] = _confidence(dot, blob, bool(held[index]))
                 dot.see(blob)
+                positions[index] = dot.position
         self._remember_pairs()
         return DotView(positions, confidence)
 
