@@ -26,9 +26,9 @@ def round_part(blob: Blob, velocity: Array) -> Array:
     return np.asarray(blob.spread - smear)
 
 
-def radius(spread: Array) -> float:
-    """Of the disc that has these second moments `(2, 2)` along its long axis [px]."""
-    return float(2.0 * np.sqrt(max(np.linalg.eigvalsh(spread)[1], 1e-3)))
+def disc(spread: Array) -> float:
+    """Area of the disc that has the long one of these second moments `(2, 2)` [px²]."""
+    return float(4.0 * np.pi * max(np.linalg.eigvalsh(spread)[1], 1e-3))
 
 
 def towards_hidden(spread: Array, lean: Array) -> Array:

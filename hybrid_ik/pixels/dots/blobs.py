@@ -52,7 +52,7 @@ class Blob(NamedTuple):
     spread: Array
     """Its second moments `(2, 2)` [px²]; of a disc, a quarter of the squared radius."""
     skew: Array
-    """Its third moments by the second ones `(2,)` [px]: they point to where it ends slowly, as a cut disc at the cut."""
+    """Its third moments by the second ones `(2,)` [px]: of a cut disc, they point to the cut."""
 
 
 def box_around(centre: Array, half: float, frame: Frame) -> Box:

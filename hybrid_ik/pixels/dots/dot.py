@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hybrid_ik.pixels.dots.ball import MEMORY, round_part, towards_hidden
+from hybrid_ik.pixels.dots.ball import MEMORY, disc, round_part, towards_hidden
 from hybrid_ik.pixels.dots.blobs import Blob
 from hybrid_ik.pixels.dots.pictures import Array
 
-AREA_RATE = 0.04  # a frame: how fast a dot may shrink or grow by turning and coming nearer; what hides it is faster
+SHRINK, GROW = 0.04, 0.15  # a frame: how fast a dot may by turning and coming nearer; what hides it is faster
+SETTLE, WHOLE_SHRINKS = 0.2, 0.01  # the same of the whole disc, of which turning hides a part and no more
 SHADE_RATE = 0.05  # how fast its brightness follows the light, where it is not blurred by its own motion
-SHIFT = 0.8
+SLOW = 0.7  # radii a frame
+SHIFT = 0.8  # share of the last frames' in the way from the centre of what is seen to the middle
 ALIKE = 0.25  # distance of colours, in parts of their length, below which dots have the same one
 
 
@@ -40,6 +42,8 @@ class Dot:
     """Frames in a row in which it has been seen after the first one; its velocity is known from 1 on."""
     lost: int = 0
     """Frames since it was last seen."""
+    whole: float = 0.0
+    """Area of its disc if nothing hid it, by the long axis of what is seen of it [px²]."""
     lean: Array = field(default_factory=lambda: np.zeros(2))
     """Third moments of its last patches, summed up `(2,)`: to which side it is hidden."""
     shift: Array = field(default_factory=lambda: np.zeros(2))
@@ -65,12 +69,15 @@ class Dot:
         """Take a blob for this dot in the present frame."""
         moved = blob.position + self.shift - self.position if self.lost == 0 else self.velocity
         self.lean = MEMORY * self.lean + blob.skew
-        if np.linalg.norm(moved) < 0.7 * self.radius:
-            self.shift = SHIFT * self.shift + (1 - SHIFT) * towards_hidden(round_part(blob, moved), self.lean)
+        change = np.log(disc(round_part(blob, moved)) / self.whole)
+        self.whole *= float(np.exp(np.clip(SETTLE * change, -WHOLE_SHRINKS, SHRINK)))
+        slow = np.linalg.norm(moved) < SLOW * self.radius  # else its form is that of its way
+        hidden = towards_hidden(round_part(blob, moved), self.lean) if slow else np.zeros(2)
+        self.shift = SHIFT * self.shift + (1 - SHIFT) * hidden
         step = blob.position + self.shift - self.position
         self.velocity = step / (self.lost + 1)
         self.steady = self.steady + 1 if self.lost == 0 else 0
-        self.area *= float(np.exp(np.clip(np.log(blob.area / self.area), -AREA_RATE, AREA_RATE)))
+        self.area *= float(np.exp(np.clip(np.log(blob.area / self.area), -SHRINK, GROW)))
         if np.linalg.norm(self.velocity) < 0.5 * self.radius:
             self.shade += SHADE_RATE * (float(np.clip(self.shade * blob.peak, 0.4, 2.0)) - self.shade)
         self.fill += 0.1 * (blob.fill - self.fill)
