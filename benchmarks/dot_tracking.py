@@ -1,7 +1,7 @@
 """Dots followed through a drawn recording, against the truth beside it, by the very path of a user: one core.
 
-`find_dots` proposes them, `follow_recording` follows them, as `hybrid-ik pixels find-dots` and `preprocess` do. A dot
-is visible where a camera sees at least half of its disc. Draw a recording first:
+`find_first_dots` proposes them and `follow_recording` follows them, as `hybrid-ik pixels find-dots` and `preprocess`
+do. A dot is visible where a camera sees at least half of its disc. Draw a recording first:
 
     hybrid-ik pixels record --out made --episodes 5 --seconds 30
     python benchmarks/dot_tracking.py --data made
@@ -22,8 +22,8 @@ import tyro
 from numpy.typing import NDArray
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
 
-from hybrid_ik.pixels.dots.detection import FoundDot, find_dots, in_order_of
 from hybrid_ik.pixels.dots.tracks import Tracks
+from hybrid_ik.pixels.first_dots import find_first_dots
 from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording
 from hybrid_ik.pixels.recordings.dataset import Dataset, open_dataset
 from hybrid_ik.pixels.truth import Truth, read_truth
@@ -32,7 +32,6 @@ Array = NDArray[np.float64]
 
 WRONG = 5.0  # px
 HIDDEN = 0.1  # share of the disc below which a dot that is reported was invented
-LOOK = 30  # frames that `find-dots` looks at
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,6 @@ class Options:
     """Where to save the results."""
     keep: Path | None = None
     """Folder in which tracks are kept, to be looked at; times are not measured where some are there."""
-
-
-def propose(dataset: Dataset, n_dots: int) -> dict[str, Array]:
-    """First positions by camera `(n_dots, 2)` [px], as `find-dots` prints them."""
-    places: dict[str, Array] = {}
-    reference: list[FoundDot] = []
-    first = dataset.episodes[0]
-    for camera in dataset.camera_names:
-        found = find_dots(first.frames(camera, 0, min(LOOK, first.length)), n_dots, LOOK)
-        reference = reference or found
-        places[camera] = np.array([dot.position for dot in in_order_of(reference, found)]).round(1)
-    return places
 
 
 def follow(dataset: Dataset, config: PreprocessConfig, folder: Path | None) -> list[list[Tracks]]:
@@ -110,9 +97,11 @@ def main(options: Options) -> None:
     n_episodes = min(options.episodes or len(dataset.episodes), len(dataset.episodes))
     dataset, truth = replace(dataset, episodes=dataset.episodes[:n_episodes]), truth.first(n_episodes)
     with cores(1):
-        proposing, places = timed(lambda: propose(dataset, len(truth.dots)))
+        proposing, first = timed(lambda: find_first_dots(dataset.episodes[0], dataset.camera_names, len(truth.dots)))
+        places = {camera: np.array([dot.position for dot in dots]).round(1) for camera, dots in first.dots.items()}
+        config = PreprocessConfig(dots=places, first_frame=first.frame)
         fresh = options.keep is None or not list(options.keep.glob("*.npz"))
-        seconds, tracks = timed(lambda: follow(dataset, PreprocessConfig(dots=places), options.keep))
+        seconds, tracks = timed(lambda: follow(dataset, config, options.keep))
     rows, pictures = accuracy(tracks, truth), dataset.n_frames * len(truth.cameras)
     speed = {
         "proposing [s]": proposing,
@@ -121,7 +110,12 @@ def main(options: Options) -> None:
         "of the time of the video": seconds * dataset.fps / dataset.n_frames if fresh else None,
         "peak memory [MB]": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if _is_mac() else 1024),
     }
-    settings = {"episodes": n_episodes, "recording": dict(truth.settings), "first dots": places}
+    settings = {
+        "episodes": n_episodes,
+        "recording": dict(truth.settings),
+        "first frame": first.frame,
+        "first dots": places,
+    }
     write_json(options.json, {**record(), **settings, "speed": speed, "rows": rows})
     print_table(f"{n_episodes} episodes, {dataset.n_frames} frames", rows)
     print_table("on one core, decoding and all cameras included", [speed])

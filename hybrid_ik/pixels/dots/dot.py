@@ -48,6 +48,8 @@ class Dot:
     """Third moments of its last patches, summed up `(2,)`: to which side it is hidden."""
     shift: Array = field(default_factory=lambda: np.zeros(2))
     """From the centre of what is seen of it to its middle, smoothed `(2,)` [px]."""
+    placed: bool = True
+    """Whether it was seen in this recording; False where only its colour and size are known."""
     decoys: Array = field(default_factory=lambda: np.zeros((0, 3)))
     """Other things of its colour in the picture: x, y and how far around that they reach `(n, 3)` [px]."""
     waiting: Blob | None = None
@@ -68,7 +70,7 @@ class Dot:
     def see(self, blob: Blob) -> None:
         """Take a blob for this dot in the present frame."""
         moved = blob.position + self.shift - self.position if self.lost == 0 else self.velocity
-        self.lean = MEMORY * self.lean + blob.skew
+        self.lean, self.placed = MEMORY * self.lean + blob.skew, True
         change = np.log(disc(round_part(blob, moved)) / self.whole)
         self.whole *= float(np.exp(np.clip(SETTLE * change, -WHOLE_SHRINKS, SHRINK)))
         slow = np.linalg.norm(moved) < SLOW * self.radius  # else its form is that of its way

@@ -21,8 +21,9 @@ from hybrid_ik.pixels.dots.pictures import Array, Frame, check_frame, check_posi
 from hybrid_ik.pixels.dots.search import find_decoys, fits, half_of_search, is_dot, look, reach
 from hybrid_ik.pixels.dots.tracks import DotView, Tracks
 
-PATIENCE = 10  # frames after which a patch that keeps its size is the dot turned aside, not half hidden
-TURNED = (0.5, 2.5)  # its area, in parts of the expected one
+PATIENCE = 4  # frames after which a patch that keeps its size is the dot turned aside, not half hidden
+TURNED = (0.4, 2.5)  # its area, in parts of the expected one
+OUTSTANDING = 0.6  # at most, of the next largest patch
 SHORT = 3  # frames for which lost dots of one colour are told apart by where they were alone
 SAME = 0.15  # largest change of its area meanwhile
 
@@ -73,7 +74,8 @@ class DotTracker:
         """Another recording of the same camera comes next: colours are kept, places are forgotten."""
         self._flow = Flow()
         for dot in self._dots:
-            dot.lost, dot.velocity = int(self._size.max()), np.zeros(2)
+            dot.lost, dot.velocity, dot.placed = int(self._size.max()), np.zeros(2), False
+            dot.decoys, dot.waiting, dot.waited = np.zeros((0, 3)), None, 0
 
     def step(self, frame: Frame) -> DotView:
         """The dots in the next frame `(height, width, 3)`.
@@ -178,6 +180,8 @@ class DotTracker:
     ) -> Blob | None:
         """The nearest one, unless another dot or another patch would do about as well."""
         rivals = [other for other in self._alike(index) if other not in chosen]
+        if not (self._dots[index].placed or rivals or self._is_led(index)):
+            return _outstanding(options)
         options = sorted(options, key=lambda blob: float(np.linalg.norm(blob.position - guesses[index])))
         if not options or held[index]:
             return options[0] if options else None
@@ -247,6 +251,14 @@ class DotTracker:
             for second, other in enumerate(self._dots):
                 if not dot.lost and not other.lost:
                     self._apart[first, second] = dot.position - other.position
+
+
+def _outstanding(options: list[Blob]) -> Blob | None:
+    """The largest one, if it is much larger than the others."""
+    best, *others = sorted(options, key=lambda blob: -blob.area) or [None]
+    if best is None or (others and others[0].area > OUTSTANDING * best.area):
+        return None
+    return best
 
 
 def _confidence(dot: Dot, blob: Blob, held: bool) -> float:
