@@ -10,8 +10,12 @@ from hybrid_ik.pixels.dots.ball import MEMORY, disc, round_part, towards_hidden
 from hybrid_ik.pixels.dots.blobs import Blob
 from hybrid_ik.pixels.dots.pictures import Array
 
-SHRINK, GROW = 0.04, 0.15  # a frame: how fast a dot may by turning and coming nearer; what hides it is faster
-SETTLE, WHOLE_SHRINKS = 0.2, 0.01  # the same of the whole disc, of which turning hides a part and no more
+SHRINK, GROW = 0.06, 0.15  # a frame: how fast a dot may by turning and coming nearer; what hides it is faster
+SETTLE, WHOLE_SHRINKS, WHOLE_GROWS = (
+    0.2,
+    0.01,
+    0.06,
+)  # the same of the whole disc, of which turning hides a part and no more
 SHADE_RATE = 0.05  # how fast its brightness follows the light, where it is not blurred by its own motion
 SLOW = 0.7  # radii a frame
 SHIFT = 0.8  # share of the last frames' in the way from the centre of what is seen to the middle
@@ -69,13 +73,7 @@ class Dot:
 
     def see(self, blob: Blob) -> None:
         """Take a blob for this dot in the present frame."""
-        moved = blob.position + self.shift - self.position if self.lost == 0 else self.velocity
-        self.lean, self.placed = MEMORY * self.lean + blob.skew, True
-        change = np.log(disc(round_part(blob, moved)) / self.whole)
-        self.whole *= float(np.exp(np.clip(SETTLE * change, -WHOLE_SHRINKS, SHRINK)))
-        slow = np.linalg.norm(moved) < SLOW * self.radius  # else its form is that of its way
-        hidden = towards_hidden(round_part(blob, moved), self.lean) if slow else np.zeros(2)
-        self.shift = SHIFT * self.shift + (1 - SHIFT) * hidden
+        self._see_form(blob, blob.position + self.shift - self.position if self.lost == 0 else self.velocity)
         step = blob.position + self.shift - self.position
         self.velocity = step / (self.lost + 1)
         self.steady = self.steady + 1 if self.lost == 0 else 0
@@ -84,6 +82,15 @@ class Dot:
             self.shade += SHADE_RATE * (float(np.clip(self.shade * blob.peak, 0.4, 2.0)) - self.shade)
         self.fill += 0.1 * (blob.fill - self.fill)
         self.position, self.lost, self.waiting, self.waited = self.position + step, 0, None, 0
+
+    def _see_form(self, blob: Blob, moved: Array) -> None:
+        """Take over what a patch, which moved by so much `(2,)` [px], says of the whole dot."""
+        spread = round_part(blob, moved)
+        change = np.log(disc(spread) / self.whole)
+        self.whole *= float(np.exp(np.clip(SETTLE * change, -WHOLE_SHRINKS, WHOLE_GROWS)))
+        self.lean, self.placed = MEMORY * self.lean + blob.skew, True
+        if np.linalg.norm(moved) < SLOW * self.radius:  # else its form is that of its way
+            self.shift = SHIFT * self.shift + (1 - SHIFT) * towards_hidden(spread, self.lean)
 
     def miss(self, picture_size: Array) -> None:
         """It is not seen in the present frame: it may go on as it went, more and more slowly."""

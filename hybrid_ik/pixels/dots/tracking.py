@@ -25,7 +25,7 @@ PATIENCE = 4  # frames after which a patch that keeps its size is the dot turned
 TURNED = (0.4, 2.5)  # its area, in parts of the expected one
 OUTSTANDING = 0.6  # at most, of the next largest patch
 SHORT = 3  # frames for which lost dots of one colour are told apart by where they were alone
-SAME = 0.15  # largest change of its area meanwhile
+SAME = 0.2  # largest change of its area meanwhile
 
 
 class DotTracker:
