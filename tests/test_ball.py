@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from hybrid_ik.pixels.dots.ball import disc, round_part, towards_hidden  # noqa: E402
-from hybrid_ik.pixels.dots.blobs import Box, find_blobs  # noqa: E402
+from hybrid_ik.pixels.dots.ball import disc, round_part, towards_hidden
+from hybrid_ik.pixels.dots.blobs import Box, find_blobs
 
 FINE, SIDE = 8, 40  # parts of a pixel, pixels
 BOX = Box(0, 0, SIDE, SIDE)

@@ -255,10 +255,9 @@ class DotTracker:
 
 def _outstanding(options: list[Blob]) -> Blob | None:
     """The largest one, if it is much larger than the others."""
-    best, *others = sorted(options, key=lambda blob: -blob.area) or [None]
-    if best is None or (others and others[0].area > OUTSTANDING * best.area):
-        return None
-    return best
+    ranked = sorted(options, key=lambda blob: -blob.area)
+    alone = len(ranked) == 1 or (len(ranked) > 1 and ranked[1].area < OUTSTANDING * ranked[0].area)
+    return ranked[0] if alone else None
 
 
 def _confidence(dot: Dot, blob: Blob, held: bool) -> float:
