@@ -18,9 +18,10 @@ from hybrid_ik.pixels.dots.exposure import Exposure
 from hybrid_ik.pixels.dots.flow import Flow
 from hybrid_ik.pixels.dots.learning import learn_dots
 from hybrid_ik.pixels.dots.pictures import Array, Frame, check_frame, check_positions
-from hybrid_ik.pixels.dots.search import find_decoys, fits, half_of_search, is_dot, look, reach
+from hybrid_ik.pixels.dots.search import find_decoys, fits, half_of_search, is_dot, is_near, look, reach
 from hybrid_ik.pixels.dots.tracks import DotView, Tracks
 
+DRIFT = 3.0  # px a frame: how fast the gripper may turn a hidden dot away from where it is expected
 PATIENCE = 4  # frames after which a patch that keeps its size is the dot turned aside, not half hidden
 TURNED = (0.4, 2.5)  # its area, in parts of the expected one
 OUTSTANDING = 0.6  # at most, of the next largest patch
@@ -223,7 +224,12 @@ class DotTracker:
     def _wait(self, index: int, patches: list[Blob], guess: Array) -> Blob | None:
         """Go on with a dot that is not seen; the patch in its place once that has kept its size for long enough."""
         dot = self._dots[index]
-        near = [blob for blob in patches if np.linalg.norm(blob.position - guess) < 2 * dot.radius + 3.0]
+        farthest = 2 * dot.radius + 3.0 + DRIFT * dot.lost
+        near = [
+            blob
+            for blob in patches
+            if np.linalg.norm(blob.position - guess) < farthest and not is_near(dot.decoys, blob.position)
+        ]
         part = max(near, key=lambda blob: blob.area, default=None)
         dot.miss(self._size)
         if part is None:
