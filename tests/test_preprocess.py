@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
+from hybrid_ik.pixels.first_dots import find_first_dots
 from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
 from hybrid_ik.pixels.recordings.dataset import open_dataset
 from hybrid_ik.pixels.recordings.writer import DatasetWriter
 
 LAG, LENGTHS = 4, (90, 60)
+HIDDEN = 12  # frames
 SCENE = dot_scene.Scene(n_frames=90, width=160, height=120, radius=4.0, occluders=0, noise=2.0)
 SEEDS = {"front": 1, "top": 2}
 
@@ -35,9 +37,7 @@ def scenes():
     ]
 
 
-@pytest.fixture(scope="module")
-def dataset(scenes, tmp_path_factory):
-    root = tmp_path_factory.mktemp("recording") / "dots"
+def _written(scenes, root):
     writer = DatasetWriter(root, fps=30, cameras=dict.fromkeys(SEEDS, (120, 160)), units="degrees", codec="h264")
     for scene in scenes:
         joints = _joints(scene["front"].positions, LAG)
@@ -45,6 +45,24 @@ def dataset(scenes, tmp_path_factory):
             for i, row in enumerate(joints):
                 episode.add(row, {name: recording.frames[i] for name, recording in scene.items()})
     return open_dataset(root)
+
+
+@pytest.fixture(scope="module")
+def dataset(scenes, tmp_path_factory):
+    return _written(scenes, tmp_path_factory.mktemp("recording") / "dots")
+
+
+@pytest.fixture(scope="module")
+def hidden(scenes, tmp_path_factory):
+    """The same, but that the first camera does not see the first dot in the first frames of both episodes."""
+    covered = [dict(scene) for scene in scenes]
+    for scene in covered:
+        frames = scene["front"].frames.copy()
+        for frame, place in zip(frames[:HIDDEN], scene["front"].positions[:HIDDEN, 0], strict=True):
+            x, y = np.maximum(np.rint(place).astype(int) - 8, 0)
+            frame[y : y + 17, x : x + 17] = 120
+        scene["front"] = scene["front"]._replace(frames=frames)
+    return _written(covered, tmp_path_factory.mktemp("hidden") / "dots")
 
 
 @pytest.fixture
@@ -105,6 +123,29 @@ def test_fewer_frames_are_followed_where_that_is_asked(dataset, config, tmp_path
     tracks = follow_recording(dataset, few, tmp_path, _quiet)
     assert [len(views[0].positions) for views in tracks] == [20, 20]
     assert len(pair_recording(dataset, tracks, few)[0]) == 2 * (20 - LAG)
+
+
+def test_a_dot_that_is_hidden_at_first_is_picked_up_by_its_colour(hidden, scenes, tmp_path):
+    first = find_first_dots(hidden.episodes[0], tuple(SEEDS), frames=15, within=60)
+    assert first.frame >= HIDDEN
+    dots = {camera: np.array([dot.position for dot in found]) for camera, found in first.dots.items()}
+    truth = scenes[0]["front"].positions[first.frame]
+    order = [int(np.linalg.norm(dots["front"] - place, axis=1).argmin()) for place in truth]
+    assert sorted(order) == [0, 1] and np.abs(dots["front"][order] - truth).max() < 1.0
+    tracks = follow_recording(hidden, PreprocessConfig(dots=dots, first_frame=first.frame), tmp_path, _quiet)
+    for scene, views in zip(scenes, tracks, strict=True):
+        for view, name in zip(views, SEEDS, strict=True):
+            error = np.linalg.norm(view.positions[:, order] - scene[name].positions, axis=-1)
+            assert np.nanmedian(error) < 1.0 and np.nanmax(error) < 4.0
+            assert np.isfinite(error[HIDDEN + 3 :]).mean() > 0.95
+        assert np.isnan(views[0].positions[: HIDDEN - 1, order[0]]).all()
+
+
+def test_a_first_frame_that_is_not_there_is_named(dataset, config, tmp_path):
+    with pytest.raises(InvalidInputError, match="first_frame: episode 0 has the frames 0 to 89, got 90"):
+        follow_recording(dataset, replace(config, first_frame=90), tmp_path, _quiet)
+    with pytest.raises(InvalidInputError, match="expected a camera and numbers from 1 on"):
+        find_first_dots(dataset.episodes[0], (), 2)
 
 
 def test_misuse_is_named(dataset, config, tmp_path):

@@ -13,14 +13,16 @@ FOUND, FEWER = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class FindOptions:
-    """Propose where the dots are in the first frame of a recording. Exit status 1 where there are too few."""
+    """Propose where the dots are, in that of the first frames in which they are seen best; status 1 if too few are."""
 
     data: str
     """A recording in LeRobot's format: a folder, or a name on the hub."""
     n: int = 2
     """Dots on the gripper."""
     frames: int = 30
-    """Frames that are looked at: dots are round, colourful, and move."""
+    """Frames that are looked at from each one that is tried: dots are round, colourful, and move."""
+    within: int = 150
+    """Frames at the beginning of which some are tried."""
     out: Path | None = None
     """Folder for a picture of each camera with the dots drawn in."""
 
@@ -28,17 +30,14 @@ class FindOptions:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     options = tyro.cli(FindOptions, prog="hybrid-ik pixels find-dots", args=list(argv))
-    from hybrid_ik.pixels.dots.detection import FoundDot, find_dots, in_order_of
+    from hybrid_ik.pixels.first_dots import find_first_dots
     from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset, status = open_dataset(options.data), FOUND
+    first = dataset.episodes[0]
+    frame, found = find_first_dots(first, dataset.camera_names, options.n, options.frames, options.within)
     words: list[str] = []
-    reference: list[FoundDot] = []
-    for camera in dataset.camera_names:
-        first = dataset.episodes[0]
-        dots = find_dots(first.frames(camera, 0, min(options.frames, first.length)), options.n, options.frames)
-        reference = reference or dots
-        dots = in_order_of(reference, dots)
+    for camera, dots in found.items():
         places = " ".join(f"{x:.1f}" for dot in dots for x in dot.position)
         for i, dot in enumerate(dots):
             rgb = ", ".join(f"{value:.0f}" for value in dot.rgb)
@@ -48,13 +47,13 @@ def main(argv: Sequence[str]) -> int:
             status = FEWER
         words.append(f"--dots {camera} {places}")
         if options.out is not None:
-            _draw(options.out, camera, first.frames(camera, 0, 1), dots)
-    print(f"\nhybrid-ik pixels preprocess --data {options.data} {' '.join(words)}")
+            _draw(options.out, camera, first.frames(camera, frame, frame + 1), dots, frame)
+    print(f"\nhybrid-ik pixels preprocess --data {options.data} --first-frame {frame} {' '.join(words)}")
     return status
 
 
-def _draw(folder: Path, camera: str, frames: object, dots: Sequence[object]) -> None:
-    """A picture of the first frame with the dots."""
+def _draw(folder: Path, camera: str, frames: object, dots: Sequence[object], first: int) -> None:
+    """A picture of a frame with the dots."""
     import numpy as np
 
     from hybrid_ik.pixels.dots.annotate import write_annotated_frames
@@ -62,5 +61,5 @@ def _draw(folder: Path, camera: str, frames: object, dots: Sequence[object]) -> 
 
     positions = np.array([[dot.position for dot in dots]]).reshape(1, -1, 2)  # type: ignore[attr-defined]
     tracks = Tracks(positions, np.ones(positions.shape[:2]))
-    for path in write_annotated_frames(folder, frames, tracks, camera=camera):  # type: ignore[arg-type]
+    for path in write_annotated_frames(folder, frames, tracks, camera=camera, first=first):  # type: ignore[arg-type]
         print(f"wrote {path}")

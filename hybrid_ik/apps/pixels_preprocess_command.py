@@ -27,7 +27,9 @@ class PreprocessOptions:
     data: str
     """A recording in LeRobot's format: a folder, or a name on the hub."""
     dots: Annotated[tuple[str, ...], tyro.conf.arg(metavar="CAMERA X1 Y1 X2 Y2")]
-    """For each camera its name, then x and y of each dot in its first frame [pixels], as `find-dots` prints them."""
+    """For each camera its name, then x and y of each dot [pixels], as `find-dots` prints them."""
+    first_frame: int = 0
+    """Frame of the first episode in which the dots are there, and their colours are learned; `find-dots` says it."""
     out: Path = Path("runs/pixels/processed.npz")
     """Where to write; tracks of each episode are kept in a folder beside it."""
     frame_offset: int | None = 6
@@ -47,7 +49,12 @@ def main(argv: Sequence[str]) -> int:
     from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset = open_dataset(options.data, units=options.units)
-    config = PreprocessConfig(dots=parse_dots(options.dots), lag=options.frame_offset, max_frames=options.max_frames)
+    config = PreprocessConfig(
+        dots=parse_dots(options.dots),
+        first_frame=options.first_frame,
+        lag=options.frame_offset,
+        max_frames=options.max_frames,
+    )
     tracks = follow_recording(dataset, config, options.out.parent / TRACKS, _bar)
     recording, lag = pair_recording(dataset, tracks, config)
     save_processed(options.out, recording)

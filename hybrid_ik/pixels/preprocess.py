@@ -34,7 +34,9 @@ class PreprocessConfig:
     """How a recording is followed."""
 
     dots: Mapping[str, Array]
-    """For each camera, x y of each dot in the first frame of the first episode `(n_dots, 2)` [px]."""
+    """For each camera, x y of each dot in one frame of the first episode `(n_dots, 2)` [px]."""
+    first_frame: int = 0
+    """Which frame that is: one in which they are well seen, for their colours are learned there."""
     lag: int | None = None
     """Frames by which pictures are late against joints; None to estimate it from the recording."""
     max_frames: int | None = None
@@ -120,18 +122,30 @@ def _follow(
     episode: Episode, camera: str, tracker: DotTracker, config: PreprocessConfig, folder: Path, progress: Progress
 ) -> Tracks:
     path = folder / f"episode_{episode.index:06d}_{camera}.npz"
-    settings = {"dots": np.asarray(config.dots[camera], dtype=float).tolist(), "max_frames": config.max_frames}
+    dots = np.asarray(config.dots[camera], dtype=float).tolist()
+    settings = {"dots": dots, "first_frame": config.first_frame, "max_frames": config.max_frames}
     count = min(episode.length, config.max_frames or episode.length)
     kept = _read(path, settings, count)
     if kept is None:
-        if tracker.dots:
-            tracker = _begun(episode, camera, tracker)
+        tracker = _begun(episode, camera, tracker) if tracker.dots else _learned(episode, camera, tracker, config)
         frames = islice(episode.frames(camera), count)
         kept = tracker.follow(progress(frames, f"episode {episode.index}, {camera}", count))
         write_arrays(path, {**kept._asdict(), "settings": np.array(json.dumps(settings))})
     elif not tracker.dots:  # colours are learned where the dots were shown
-        tracker.step(next(episode.frames(camera)))
+        tracker.step(next(episode.frames(camera, config.first_frame)))
     return kept
+
+
+def _learned(episode: Episode, camera: str, tracker: DotTracker, config: PreprocessConfig) -> DotTracker:
+    """The same, with the colours of the frame in which the dots were shown; where that is the first, it learns them."""
+    if config.first_frame >= episode.length or config.first_frame < 0:
+        raise InvalidInputError(
+            f"first_frame: episode {episode.index} has the frames 0 to {episode.length - 1}, got {config.first_frame}"
+        )
+    if config.first_frame:
+        tracker.step(next(episode.frames(camera, config.first_frame)))
+        tracker.restart()
+    return tracker
 
 
 def _begun(episode: Episode, camera: str, tracker: DotTracker) -> DotTracker:

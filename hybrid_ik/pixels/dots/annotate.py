@@ -82,9 +82,9 @@ def write_annotated_video(path: str | Path, frames: Iterable[Frame], tracks: Tra
 
 
 def write_annotated_frames(
-    folder: str | Path, frames: Iterable[Frame], tracks: Tracks, every: int = 30, camera: str = "cam1"
+    folder: str | Path, frames: Iterable[Frame], tracks: Tracks, every: int = 30, camera: str = "cam1", first: int = 0
 ) -> list[Path]:
-    """Write every so many frames with the dots drawn as PNG files, and return their paths.
+    """Write every so many frames with the dots drawn as PNG files, and return their paths; `first` is in their names.
 
     Raises:
         InvalidInputError: a frame that the tracks do not have, or `every` below 1.
@@ -94,7 +94,7 @@ def write_annotated_frames(
     paths = []
     for index, frame in enumerate(frames):
         if index % every == 0:
-            paths.append(Path(folder) / f"{camera}_{index:06d}.png")
+            paths.append(Path(folder) / f"{camera}_{first + index:06d}.png")
             _, data = opencv().imencode(".png", draw_dots(frame, tracks, index)[..., ::-1])
             write_atomically(paths[-1], data.tobytes())
     return paths

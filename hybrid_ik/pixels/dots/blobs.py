@@ -49,6 +49,10 @@ class Blob(NamedTuple):
     """Its area at full colour, in those of the ellipse with its second moments: 1 for discs, less for ragged things."""
     slimness: float
     """Its second axis by its first one, 0 to 1."""
+    spread: Array
+    """Its second moments `(2, 2)` [px²]; of a disc, a quarter of the squared radius."""
+    skew: Array
+    """Its third moments by the second ones `(2,)` [px]: of a cut disc, they point to the cut."""
 
 
 def box_around(centre: Array, half: float, frame: Frame) -> Box:
@@ -98,7 +102,10 @@ def find_blobs(share: Weights, box: Box, stride: int = 1) -> list[Blob]:
 
 def _in_picture(blob: Blob, box: Box, stride: int) -> Blob:
     corner = np.array([box.left, box.top], float)
-    return blob._replace(position=corner + stride * blob.position, area=blob.area * stride**2)
+    place = corner + stride * blob.position
+    return blob._replace(
+        position=place, area=blob.area * stride**2, spread=blob.spread * stride**2, skew=stride * blob.skew
+    )
 
 
 def _measure(share: Weights, labels: Array, label: int, stats: Array) -> Blob:
@@ -109,17 +116,23 @@ def _measure(share: Weights, labels: Array, label: int, stats: Array) -> Blob:
     mine = np.isin(labels[rows, columns], (0, label))
     weight = np.where(mine, share[rows, columns], 0.0).astype(np.float64)
     peak = _peak(weight, int(stats[-1]))
-    total = weight.sum()
-    x, y = np.arange(weight.shape[1]), np.arange(weight.shape[0])
-    columns_sum, rows_sum = weight.sum(0), weight.sum(1)
-    centre = np.array([columns_sum @ x, rows_sum @ y]) / total
-    dx, dy = x - centre[0], y - centre[1]
-    xx, yy, xy = columns_sum @ dx**2 / total, rows_sum @ dy**2 / total, dy @ weight @ dx / total
-    mean, spread = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), xy)
-    small, large = max(mean - spread, 1e-3), mean + spread
-    corner = np.array([columns.start, rows.start])
+    centre, spread, skew = _moments(np.minimum(weight / peak, 1.0))
+    total, corner = float(weight.sum()), np.array([columns.start, rows.start])
+    large, small = np.maximum(np.linalg.eigvalsh(spread)[::-1], 1e-3)
     fill = total / peak / (4 * np.pi * np.sqrt(small * large))
-    return Blob(corner + centre, float(total), peak, float(fill), float(np.sqrt(small / large)))
+    return Blob(corner + centre, total, peak, float(fill), float(np.sqrt(small / large)), spread, skew)
+
+
+def _moments(weight: Array) -> tuple[Array, Array, Array]:
+    """Centre `(2,)`, second moments about it `(2, 2)`, and third ones, of x r² and y r² by those of r² `(2,)`."""
+    rows, columns = weight.sum(1), weight.sum(0)
+    total = rows.sum()
+    x, y = np.arange(len(columns)), np.arange(len(rows))
+    centre = np.array([columns @ x, rows @ y]) / total
+    x, y = x - centre[0], y - centre[1]
+    xx, yy, xy = columns @ x**2, rows @ y**2, y @ weight @ x
+    third = np.array([columns @ x**3 + y**2 @ weight @ x, rows @ y**3 + y @ weight @ x**2])
+    return centre, np.array([[xx, xy], [xy, yy]]) / total, third / (xx + yy)
 
 
 def _peak(weight: Array, count: int) -> float:

@@ -54,9 +54,12 @@ def find_dots(frames: Iterable[Frame], n: int = 2, most: int = 30) -> list[Found
     some = [check_frame(frame) for frame in islice(frames, most)]
     if not some:
         raise InvalidInputError("find_dots: expected at least one frame, got none")
-    seeds = _colourful_blobs(some[0])
-    found = [_score(seed, some) for seed in seeds]
-    return sorted(found, key=lambda dot: -dot.score)[:n]
+    found: list[FoundDot] = []
+    for seed in sorted(_colourful_blobs(some[0]), key=_form, reverse=True):
+        if len(found) == n and found[-1].score >= _form(seed):  # which no way makes better
+            break
+        found = sorted([*found, _score(seed, some)], key=lambda dot: -dot.score)[:n]
+    return found
 
 
 def in_order_of(reference: Sequence[FoundDot | Dot], dots: Sequence[FoundDot]) -> list[FoundDot]:
@@ -120,10 +123,14 @@ def _learned(frame: Frame, position: Array) -> list[Dot]:
         return []
 
 
+def _form(dot: Dot) -> float:
+    """How round and colourful a thing is, 0 to 1."""
+    return min(1.0, dot.fill) * min(1.0, float(np.linalg.norm(dot.colour - dot.beside)) / 130.0)
+
+
 def _score(dot: Dot, frames: Sequence[Frame]) -> FoundDot:
     """How much a thing in the first frame is like a dot, from its form and its way."""
-    colourful = min(1.0, float(np.linalg.norm(dot.colour - dot.beside)) / 130.0)
-    form = min(1.0, dot.fill) * colourful
+    form = _form(dot)
     if len(frames) > 1:
         tracks = DotTracker(dot.position).follow(frames)
         form *= float(tracks.seen.mean()) * (1.0 if _moves(tracks.positions[:, 0], dot.radius) else STILL)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import InvalidInputError
+from hybrid_ik.pixels.dots.ball import disc, towards_hidden
 from hybrid_ik.pixels.dots.blobs import Blob, Box, box_around, find_blobs, opponents, shares
 from hybrid_ik.pixels.dots.dot import Dot
 from hybrid_ik.pixels.dots.pictures import Array, Frame, Weights, opencv
@@ -88,7 +89,22 @@ def _learn(frame: Frame, position: Array) -> Dot:
         colour = chroma[inside].mean(0).astype(np.float64)
     _check_form(blob)
     rgb = frame[box.slices][inside].mean(0)
-    return Dot(colour, beside, rgb, blob.area, blob.fill, blob.position)
+    return _dot(blob, colour, beside, rgb)
+
+
+def _dot(blob: Blob, colour: Array, beside: Array, rgb: Array) -> Dot:
+    shift = towards_hidden(blob.spread, blob.skew)
+    return Dot(
+        colour,
+        beside,
+        rgb,
+        blob.area,
+        blob.fill,
+        blob.position + shift,
+        whole=disc(blob.spread),
+        lean=blob.skew,
+        shift=shift,
+    )
 
 
 def _most_colourful(frame: Frame, position: Array, beside: Array) -> Array:

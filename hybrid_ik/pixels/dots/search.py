@@ -16,6 +16,9 @@ WIDENING, LED = 12.0, 3.0  # px more for each frame that a dot is lost; the same
 COARSE = 120.0  # px, half of the part above which every second pixel is looked at first
 HELD_AREA = (0.7, 1.6)  # of the expected one; with less, the middle of what is left is not the middle of the dot
 LOST_AREA = (0.75, 1.4)  # the same where the dot was not seen in the last frame, or is not where it was expected
+WHOLE = 1.2  # most of its whole disc: what was half hidden may come out
+HALF_SEEN = 0.35  # least of its whole disc in a recording in which it was not yet seen
+GRAIN = 3.0  # px², that codecs add and take: their colours are coarser than their pixels
 GROWTH = 0.02  # a frame: how much larger a lost dot may have become by coming nearer
 RAGGED, SLIM, PALE = 0.6, 0.25, 0.45  # least fill (of the usual one), slimness, and brightness (of the usual one)
 
@@ -71,9 +74,11 @@ def fits(dot: Dot, blob: Blob, areas: tuple[float, float]) -> bool:
 def is_dot(dot: Dot, blob: Blob, held: bool) -> bool:
     """Whether a patch can be taken for the dot."""
     if held:
-        return fits(dot, blob, HELD_AREA)
-    most = min(LOST_AREA[1] + GROWTH * dot.lost, 2.5)
-    return fits(dot, blob, (LOST_AREA[0], most)) and not is_near(dot.decoys, blob.position)
+        least = HELD_AREA[0] - GRAIN / dot.area
+        return fits(dot, blob, (least, max(HELD_AREA[1], WHOLE * dot.whole / dot.area)))
+    most = max(min(LOST_AREA[1] + GROWTH * dot.lost, 2.5), WHOLE * dot.whole / dot.area)
+    least = LOST_AREA[0] if dot.placed else HALF_SEEN * dot.whole / dot.area
+    return fits(dot, blob, (least, most)) and not is_near(dot.decoys, blob.position)
 
 
 def find_decoys(frame: Frame, dot: Dot, gains: Array, dots: Sequence[Dot]) -> Array:

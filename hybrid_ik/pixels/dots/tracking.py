@@ -18,13 +18,15 @@ from hybrid_ik.pixels.dots.exposure import Exposure
 from hybrid_ik.pixels.dots.flow import Flow
 from hybrid_ik.pixels.dots.learning import learn_dots
 from hybrid_ik.pixels.dots.pictures import Array, Frame, check_frame, check_positions
-from hybrid_ik.pixels.dots.search import find_decoys, fits, half_of_search, is_dot, look, reach
+from hybrid_ik.pixels.dots.search import find_decoys, fits, half_of_search, is_dot, is_near, look, reach
 from hybrid_ik.pixels.dots.tracks import DotView, Tracks
 
-PATIENCE = 10  # frames after which a patch that keeps its size is the dot turned aside, not half hidden
-TURNED = (0.5, 2.5)  # its area, in parts of the expected one
+DRIFT = 3.0  # px a frame: how fast the gripper may turn a hidden dot away from where it is expected
+PATIENCE = 4  # frames after which a patch that keeps its size is the dot turned aside, not half hidden
+TURNED = (0.4, 2.5)  # its area, in parts of the expected one
+OUTSTANDING = 0.6  # at most, of the next largest patch
 SHORT = 3  # frames for which lost dots of one colour are told apart by where they were alone
-SAME = 0.15  # largest change of its area meanwhile
+SAME = 0.2  # largest change of its area meanwhile
 
 
 class DotTracker:
@@ -73,7 +75,8 @@ class DotTracker:
         """Another recording of the same camera comes next: colours are kept, places are forgotten."""
         self._flow = Flow()
         for dot in self._dots:
-            dot.lost, dot.velocity = int(self._size.max()), np.zeros(2)
+            dot.lost, dot.velocity, dot.placed = int(self._size.max()), np.zeros(2), False
+            dot.decoys, dot.waiting, dot.waited = np.zeros((0, 3)), None, 0
 
     def step(self, frame: Frame) -> DotView:
         """The dots in the next frame `(height, width, 3)`.
@@ -178,6 +181,8 @@ class DotTracker:
     ) -> Blob | None:
         """The nearest one, unless another dot or another patch would do about as well."""
         rivals = [other for other in self._alike(index) if other not in chosen]
+        if not (self._dots[index].placed or rivals or self._is_led(index)):
+            return _outstanding(options)
         options = sorted(options, key=lambda blob: float(np.linalg.norm(blob.position - guesses[index])))
         if not options or held[index]:
             return options[0] if options else None
@@ -210,15 +215,21 @@ class DotTracker:
             if blob is None:
                 blob = self._wait(index, self._free(index, patches[index], chosen), guesses[index])
             if blob is not None:
-                positions[index], confidence[index] = blob.position, _confidence(dot, blob, bool(held[index]))
+                confidence[index] = _confidence(dot, blob, bool(held[index]))
                 dot.see(blob)
+                positions[index] = dot.position
         self._remember_pairs()
         return DotView(positions, confidence)
 
     def _wait(self, index: int, patches: list[Blob], guess: Array) -> Blob | None:
         """Go on with a dot that is not seen; the patch in its place once that has kept its size for long enough."""
         dot = self._dots[index]
-        near = [blob for blob in patches if np.linalg.norm(blob.position - guess) < 2 * dot.radius + 3.0]
+        farthest = 2 * dot.radius + 3.0 + DRIFT * dot.lost
+        near = [
+            blob
+            for blob in patches
+            if np.linalg.norm(blob.position - guess) < farthest and not is_near(dot.decoys, blob.position)
+        ]
         part = max(near, key=lambda blob: blob.area, default=None)
         dot.miss(self._size)
         if part is None:
@@ -246,6 +257,13 @@ class DotTracker:
             for second, other in enumerate(self._dots):
                 if not dot.lost and not other.lost:
                     self._apart[first, second] = dot.position - other.position
+
+
+def _outstanding(options: list[Blob]) -> Blob | None:
+    """The largest one, if it is much larger than the others."""
+    ranked = sorted(options, key=lambda blob: -blob.area)
+    alone = len(ranked) == 1 or (len(ranked) > 1 and ranked[1].area < OUTSTANDING * ranked[0].area)
+    return ranked[0] if alone else None
 
 
 def _confidence(dot: Dot, blob: Blob, held: bool) -> float:
