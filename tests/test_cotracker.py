@@ -52,6 +52,14 @@ class StubPredictor:
         return tracks, visible
 
 
+@pytest.fixture(autouse=True)
+def fresh():
+    """No network of another test is kept."""
+    cotracker._load.cache_clear()
+    yield
+    cotracker._load.cache_clear()
+
+
 @pytest.fixture
 def stub(monkeypatch):
     model, loaded = StubPredictor(), []

@@ -17,7 +17,6 @@ cv2 = pytest.importorskip("cv2")
 from dot_scene import BLUE, GREEN, RED, Scene, record  # noqa: E402
 
 from hybrid_ik.pixels.dots.annotate import draw_dots, write_annotated_frames, write_annotated_video  # noqa: E402
-from hybrid_ik.pixels.dots.cotracker import CoTracker  # noqa: E402
 from hybrid_ik.pixels.dots.detection import check_dots, find_dots  # noqa: E402
 from hybrid_ik.pixels.dots.tracking import DotTracker  # noqa: E402
 
@@ -212,52 +211,6 @@ def test_the_video_is_written_whole_or_not_at_all(plain, tmp_path):
         write_annotated_video(path, [], tracks, 30.0)
     with pytest.raises(InvalidInputError, match="fps"):
         write_annotated_video(path, recording.frames, tracks, 0.0)
-
-
-class _FakeCoTracker:
-    """Keeps to the calls of CoTracker's online predictor: points move by (1, 2) a frame, the second one hides at 20."""
-
-    step = 4
-
-    def to(self, device):
-        return self
-
-    def __call__(self, video_chunk, is_first_step=False, queries=None):
-        import torch
-
-        if is_first_step:
-            self.queries, self.count = queries, None
-            return None, None
-        assert video_chunk.shape[2:] == (3, 24, 32) and video_chunk.shape[1] <= 2 * self.step
-        new = video_chunk.shape[1] - (0 if self.count is None else self.step)
-        self.count = (self.count or 0) + new
-        times = torch.arange(self.count)
-        tracks = self.queries[:, None, :, 1:] + times[:, None, None] * torch.tensor([1.0, 2.0])
-        visible = torch.ones(1, self.count, self.queries.shape[1], dtype=torch.bool)
-        visible[:, 20:, 1] = False
-        return tracks, visible
-
-
-@pytest.mark.parametrize("count", [3, 8, 21, 24])
-def test_cotracker_has_the_same_interface(monkeypatch, count):
-    import torch
-
-    monkeypatch.setattr(torch.hub, "load", lambda repository, model, **options: _FakeCoTracker())
-    tracks = CoTracker([3.0, 4.0, 5.0, 6.0]).follow(np.zeros((24, 32, 3), np.uint8) for _ in range(count))
-    assert tracks.positions.shape == (count, 2, 2) and tracks.seen[:20].all() and not tracks.seen[20:, 1].any()
-    np.testing.assert_allclose(tracks.positions[:, 0], [[3.0, 4.0]] + np.arange(count)[:, None] * [[1.0, 2.0]])
-
-
-def test_without_cotracker_the_error_says_what_it_needs_and_its_licence(monkeypatch):
-    import torch
-
-    def fails(*args, **options):
-        raise OSError("no network")
-
-    monkeypatch.setattr(torch.hub, "load", fails)
-    with pytest.raises(MissingPackageError, match=r"no network.*DotTracker.*CC-BY-NC.*not for commercial use"):
-        CoTracker([3.0, 4.0]).follow([])
-    assert "not for commercial use" in CoTracker.__doc__
 
 
 @pytest.mark.parametrize("name", ["cv2", "av"])

@@ -75,7 +75,12 @@ def test_dots_are_read_camera_by_camera():
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["1", "2"], "name of a camera before '1'"), (["front"], "x and y"), (["front", "1", "2", "3"], "x and y")],
+    [
+        (["1", "2"], "name of a camera before '1'"),
+        (["front"], "x and y"),
+        (["front", "1", "2", "front", "3", "4"], "twice"),
+        (["front", "1", "2", "3"], "x and y"),
+    ],
 )
 def test_dots_that_make_no_sense_are_refused(words, message):
     with pytest.raises(InvalidInputError, match=message):

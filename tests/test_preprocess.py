@@ -160,3 +160,50 @@ def test_misuse_is_named(dataset, config, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DatasetError, match="damaged"):
         follow_recording(dataset, replace(config, max_frames=5), tmp_path, _quiet)
+
+
+class _StandingStill:
+    """What `CoTrackerOnlinePredictor` is to a caller; its dots stay where they were shown."""
+
+    step = 8
+
+    def to(self, device):
+        return self
+
+    def __call__(self, video_chunk, is_first_step=False, queries=None):
+        import torch
+
+        if is_first_step:
+            self.queries, self.count = queries, 0
+            return None, None
+        self.count += video_chunk.shape[1] - (self.step if self.count else 0)
+        tracks = self.queries[:, None, :, 1:].repeat(1, self.count, 1, 1)
+        return tracks, torch.ones(tracks.shape[:3], dtype=torch.bool)
+
+
+def test_cotracker_follows_from_the_frame_in_which_all_dots_are_found(hidden, scenes, config, tmp_path, monkeypatch):
+    import torch
+
+    from hybrid_ik.pixels.dots import cotracker
+
+    cotracker._load.cache_clear()
+    monkeypatch.setattr(torch.hub, "load", lambda *names, **options: _StandingStill())
+    shown = replace(config, dots={name: scene.positions[30] for name, scene in scenes[0].items()}, first_frame=30)
+    tracks = follow_recording(hidden, replace(shown, tracker="cotracker"), tmp_path, _quiet)
+    cotracker._load.cache_clear()
+    for episode, scene in zip(tracks, scenes, strict=True):
+        front = episode[0].positions
+        assert len(front) == len(scene["front"].positions) and np.isnan(front[:HIDDEN]).all()
+        first = int(np.argmax(np.isfinite(front[:, 0, 0])))
+        assert HIDDEN <= first < HIDDEN + 8 and (front[first:] == front[first]).all()
+        assert np.linalg.norm(front[first] - scene["front"].positions[first], axis=-1).max() < 1.0
+        assert (episode[0].confidence[:first] == 0).all() and (episode[0].confidence[first:] == 1).all()
+    with pytest.raises(DatasetError, match="another run"):
+        follow_recording(hidden, shown, tmp_path, _quiet)
+
+
+def test_cameras_have_as_many_dots_as_each_other(config):
+    with pytest.raises(InvalidInputError, match=r"as many in each camera, got .'front': 2, 'top': 1"):
+        replace(config, dots={**config.dots, "top": config.dots["top"][:1]})
+    with pytest.raises(InvalidInputError, match="max_frames"):
+        replace(config, max_frames=0)

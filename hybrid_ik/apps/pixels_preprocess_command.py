@@ -38,6 +38,12 @@ class PreprocessOptions:
     """Frames of each episode that are followed."""
     units: Literal["degrees", "normalised"] | None = None
     """Of the joints, where the recording does not say."""
+    leave_out: tuple[int, ...] = ()
+    """Episodes that are not wanted, because something is wrong with them."""
+    tracker: Literal["colour", "cotracker"] = "colour"
+    """What follows the dots; cotracker is fetched by torch.hub, and its licence is not for commercial use."""
+    device: str = "cpu"
+    """Of torch, for cotracker."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,12 +54,14 @@ def main(argv: Sequence[str]) -> int:
     from hybrid_ik.pixels.processed import save_processed
     from hybrid_ik.pixels.recordings.dataset import open_dataset
 
-    dataset = open_dataset(options.data, units=options.units)
+    dataset = open_dataset(options.data, units=options.units, leave_out=options.leave_out)
     config = PreprocessConfig(
         dots=parse_dots(options.dots),
         first_frame=options.first_frame,
         lag=options.frame_offset,
         max_frames=options.max_frames,
+        tracker=options.tracker,
+        device=options.device,
     )
     tracks = follow_recording(dataset, config, options.out.parent / TRACKS, _bar)
     recording, lag = pair_recording(dataset, tracks, config)
@@ -70,6 +78,8 @@ def parse_dots(words: Sequence[str]) -> dict[str, np.ndarray[Any, np.dtype[np.fl
         try:
             value = float(word)
         except ValueError:
+            if word in found:
+                raise InvalidInputError(f"--dots: camera {word!r} is there twice") from None
             camera, found[word] = word, []
             continue
         if camera is None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
+from hybrid_ik.pixels.dots.cotracker import CoTracker
 from hybrid_ik.pixels.dots.detection import find_dots, in_order_of
+from hybrid_ik.pixels.dots.pictures import Frame
 from hybrid_ik.pixels.dots.tracking import DotTracker
 from hybrid_ik.pixels.dots.tracks import Tracks
 from hybrid_ik.pixels.lag import Lag, estimate_lag
@@ -21,6 +23,7 @@ from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays, write_ar
 from hybrid_ik.pixels.recordings.dataset import Dataset, Episode
 
 Array = NDArray[np.float64]
+Tracker = Literal["colour", "cotracker"]
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 LOOK = 10  # frames of an episode in which dots are looked for
@@ -41,6 +44,18 @@ class PreprocessConfig:
     """Frames by which pictures are late against joints; None to estimate it from the recording."""
     max_frames: int | None = None
     """Frames of each episode that are followed; None for all."""
+    tracker: Tracker = "colour"
+    """What follows the dots: `DotTracker`, or CoTracker3, whose licence is not for commercial use."""
+    device: str = "cpu"
+    """Of torch, for CoTracker3."""
+
+    def __post_init__(self) -> None:
+        """Check what no one below checks; raises InvalidInputError."""
+        counts = {camera: len(np.atleast_2d(dots)) for camera, dots in self.dots.items()}
+        if len(set(counts.values())) > 1:
+            raise InvalidInputError(f"dots: expected as many in each camera, got {counts}; give them in the same order")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise InvalidInputError(f"max_frames: expected 1 or more, got {self.max_frames}")
 
 
 def follow_recording(
@@ -62,11 +77,14 @@ def follow_recording(
 
     Raises:
         InvalidInputError: a camera that is not there, or no dot where one was said to be.
-        DatasetError: tracks in the folder that belong to other settings.
+        DatasetError: tracks in the folder that belong to other settings; or a defect that tables and videos show
+            before they are followed.
+        MissingPackageError: PyAV or OpenCV is not installed, or CoTracker3 cannot be loaded.
     """
     unknown = [camera for camera in config.dots if camera not in dataset.camera_names]
     if unknown or not config.dots:
         raise InvalidInputError(f"dots: no camera {unknown}; the recording has {', '.join(dataset.camera_names)}")
+    dataset.verify()
     trackers = {camera: DotTracker(dots, camera) for camera, dots in config.dots.items()}
     return [
         [_follow(episode, camera, trackers[camera], config, folder, progress) for camera in config.dots]
@@ -88,7 +106,9 @@ def pair_recording(
         InvalidInputError: units that nobody knows, no gripper, or a lag that was to be estimated and is not clear.
     """
     if dataset.units is None:
-        raise InvalidInputError("units: the recording does not say them; open it with units=degrees or normalised")
+        raise InvalidInputError(
+            "units: the recording does not say those of its joints; say degrees or normalised (--units)"
+        )
     found = None
     lag = config.lag
     if lag is None:
@@ -124,16 +144,33 @@ def _follow(
     path = folder / f"episode_{episode.index:06d}_{camera}.npz"
     dots = np.asarray(config.dots[camera], dtype=float).tolist()
     settings = {"dots": dots, "first_frame": config.first_frame, "max_frames": config.max_frames}
+    settings["tracker"] = config.tracker
     count = min(episode.length, config.max_frames or episode.length)
     kept = _read(path, settings, count)
     if kept is None:
         tracker = _begun(episode, camera, tracker) if tracker.dots else _learned(episode, camera, tracker, config)
-        frames = islice(episode.frames(camera), count)
-        kept = tracker.follow(progress(frames, f"episode {episode.index}, {camera}", count))
+        frames = progress(islice(episode.frames(camera), count), f"episode {episode.index}, {camera}", count)
+        kept = tracker.follow(frames) if config.tracker == "colour" else _by_network(tracker, frames, config)
         write_arrays(path, {**kept._asdict(), "settings": np.array(json.dumps(settings))})
     elif not tracker.dots:  # colours are learned where the dots were shown
         tracker.step(next(episode.frames(camera, config.first_frame)))
     return kept
+
+
+def _by_network(tracker: DotTracker, frames: Iterable[Frame], config: PreprocessConfig) -> Tracks:
+    """Tracks of CoTracker3 from the first frame on in which all dots are found by their colours; NaN before it."""
+    frames, before = iter(frames), 0
+    for frame in frames:
+        view = tracker.step(frame)
+        if np.isfinite(view.positions).all():
+            tracks = CoTracker(view.positions, tracker.camera, config.device).follow(chain([frame], frames))
+            break
+        before += 1
+    else:
+        tracks = Tracks(np.zeros((0, len(tracker.dots), 2)), np.zeros((0, len(tracker.dots))))
+    missing = np.full((before, *tracks.positions.shape[1:]), np.nan)
+    confidence = np.concatenate([np.zeros(missing.shape[:2]), tracks.confidence])
+    return Tracks(np.concatenate([missing, tracks.positions]), confidence)
 
 
 def _learned(episode: Episode, camera: str, tracker: DotTracker, config: PreprocessConfig) -> DotTracker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -79,6 +80,7 @@ class CoTracker:
         return torch.as_tensor(np.stack(window)).permute(0, 3, 1, 2)[None].float().to(self.device)
 
 
+@cache
 def _load(device: str) -> Any:
     try:
         import torch

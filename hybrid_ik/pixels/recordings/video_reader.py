@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 Image = NDArray[np.uint8]
-LEAVE_OUT = "leave this episode out (`leave_out`)"
+LEAVE_OUT = "leave this episode out (leave_out, or --leave-out)"
 
 
 @dataclass(frozen=True)
