@@ -12,7 +12,6 @@ from __future__ import annotations
 import resource
 import sys
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,12 +49,8 @@ class Options:
 
 def follow(dataset: Dataset, config: PreprocessConfig, folder: Path | None) -> list[list[Tracks]]:
     """Tracks by episode, then camera; kept in a folder, or in none."""
-
-    def quiet(frames: Iterable[Any], label: str, count: int) -> Iterable[Any]:
-        return frames
-
     with tempfile.TemporaryDirectory() as forgotten:
-        return follow_recording(dataset, config, folder or Path(forgotten), quiet)
+        return follow_recording(dataset, config, folder or Path(forgotten))
 
 
 def in_order_of_truth(positions: Array, truth: Truth) -> Array:

@@ -24,6 +24,27 @@ def dots_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{note} {source(result)}"])
 
 
+SHORT = {
+    "MLP on all dots": "MLP",
+    "MLP on all dots, refined": "MLP, refined on the pixels",
+    "MeanFlow on all dots": "MeanFlow",
+    "MeanFlow on all dots, refined, best of 16": "MeanFlow, refined, the best of 16",
+    "refined, best of 16 random starts": "random starts, refined, the best of 16",
+}
+
+
+def short_table(result: dict[str, Any]) -> str:
+    """The tip's errors in short."""
+    rows = {row["way"]: row for row in result["rows"]}
+    lines = heading("joints from", "tip, median", "95 %")
+    for way, words in SHORT.items():
+        tip = rows[way]["tip [mm]"]["between_dots"]
+        lines.append(line(words, f"{tip['median']:.2f} mm", f"{tip['p95']:.2f} mm"))
+    held = result["held out"]
+    note = f"{held['frames']:,} frames of {len(held['episodes'])} episodes that nothing was learned from."
+    return "\n".join([*lines, "", f"{note} {source(result)}"])
+
+
 def ways_table(result: dict[str, Any]) -> str:
     """Errors of the tip, for every way to joints."""
     lines = heading("joints from", "tip, median", "95 %", "end of the jaw, median", "95 %", "answered", "a frame")

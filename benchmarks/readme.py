@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from peer_tables import PEER_TABLES
-from pixel_tables import PIXEL_TABLES
+from pixel_tables import PIXEL_TABLES, short_table
 from record import RESULTS
 from regression_tables import REGRESSION_TABLES
 from speed_tables import SPEED_TABLES
@@ -233,7 +233,11 @@ def hard_table(result: dict[str, Any]) -> str:
 
 Table = tuple[str, Callable[[dict[str, Any]], str]]
 DOCUMENTS: dict[Path, dict[str, Table]] = {
-    README: {"compare table": ("compare", compare_table), "coverage table": ("compare", coverage_table)},
+    README: {
+        "compare table": ("compare", compare_table),
+        "coverage table": ("compare", coverage_table),
+        "pixels table": ("pixels", short_table),
+    },
     DOCS / "network.md": {
         "targets table": ("compare", targets_table),
         "ablation table": ("ablation", ablation_table),

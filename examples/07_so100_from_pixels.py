@@ -13,10 +13,11 @@ from hybrid_ik import Robot
 from hybrid_ik.apps.pixel_recorder import RecordConfig, record
 from hybrid_ik.apps.pixels_evaluate_command import tip_table
 from hybrid_ik.apps.recording_scene import SceneConfig
+from hybrid_ik.learning.loop import STATE_FILE
 from hybrid_ik.learning.pixels import PixelConfig, train_pixels
 from hybrid_ik.pixels.dots.annotate import write_annotated_video
-from hybrid_ik.pixels.dots.detection import find_dots, in_order_of
 from hybrid_ik.pixels.evaluation import compare_ways, held_out_episodes
+from hybrid_ik.pixels.first_dots import find_first_dots
 from hybrid_ik.pixels.pixel_solver import PixelSolver
 from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
 from hybrid_ik.pixels.recordings.dataset import open_dataset
@@ -33,24 +34,20 @@ what = RecordConfig(fps=15, sub_frames=2, speed=2.5, scene=scene)
 record(out / "recording", what, n_episodes=4, seconds=8, codec="h264")
 dataset = open_dataset(out / "recording")
 
-# The dots on the gripper: found in the first pictures of each camera, followed through all, and paired with joints.
-pictures = {camera: dataset.episodes[0].frames(camera, 0, 30) for camera in dataset.camera_names}
-found = {camera: find_dots(frames) for camera, frames in pictures.items()}
-alike = {camera: in_order_of(found["front"], dots) for camera, dots in found.items()}
-config = PreprocessConfig(dots={camera: np.array([dot.position for dot in dots]) for camera, dots in alike.items()})
-tracks = follow_recording(dataset, config, out / "tracks", lambda frames, *label: frames)
+# The dots on the gripper: found in one of the first pictures, followed through all of them, and paired with joints.
+first = find_first_dots(dataset.episodes[0], dataset.camera_names)
+places = {camera: np.array([dot.position for dot in dots]) for camera, dots in first.dots.items()}
+config = PreprocessConfig(dots=places, first_frame=first.frame)
+tracks = follow_recording(dataset, config, out / "tracks")
 recording, lag = pair_recording(dataset, tracks, config)
 print(f"{len(recording)} frames, {recording.n_lost} with a dot lost; pictures are {recording.lag:g} frames late")
 
 # Two networks: the answer of the MLP is the mean of the joints that fit the dots, those of MeanFlow are samples.
 samplers = {}
 for name, model, epochs in ("MLP", "mlp", 200), ("MeanFlow", "meanflow", 100):
-    network = out / model / "network.safetensors"
-    if not network.exists():
-        options = PixelConfig(model=model, epochs=epochs, batch=64, features="dots", noises_per_row=4, ema_decay=0.99,
-                              device="cpu", tensorboard=False, out=network.parent)  # fmt: skip
-        train_pixels(recording, options)
-    samplers[name] = PixelSampler(network)
+    options = PixelConfig(model=model, epochs=epochs, batch=64, features="dots", noises_per_row=4, ema_decay=0.99,
+                          device="cpu", tensorboard=False, out=out / model)  # fmt: skip
+    samplers[name] = PixelSampler(train_pixels(recording, options, resume=(out / model / STATE_FILE).exists()))
 
 # Cameras from the episodes that the networks have learned from, and the errors of the tip in the one they have not.
 episodes = held_out_episodes(samplers)

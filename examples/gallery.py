@@ -58,7 +58,8 @@ def whole_set(found: dict[str, Any], path: Path) -> None:
 def dots_of_cameras(found: dict[str, Any], path: Path) -> None:
     """What both cameras saw of a frame: crosses and trails where dots were followed, rings where joints have them."""
     rig, kept, tracks = found["rig"], found["kept"], found["tracks"][found["episodes"][0]]
-    row = int(np.flatnonzero(np.isfinite(kept.dots).all((1, 2, 3)))[len(kept) // 2])
+    whole = np.flatnonzero(np.isfinite(kept.dots).all((1, 2, 3)))
+    row = whole[len(whole) // 2]
     frame, points = int(kept.frame[row]), rig.dots.positions(PixelSolver(rig).solve(kept.dots[row]).q)
     pictures = []
     for (name, camera), track in zip(rig.cameras.items(), tracks, strict=True):

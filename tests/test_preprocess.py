@@ -70,12 +70,8 @@ def config(scenes):
     return PreprocessConfig(dots={name: recording.positions[0] for name, recording in scenes[0].items()}, lag=LAG)
 
 
-def _quiet(frames, label, count):
-    return frames
-
-
 def test_dots_lie_beside_the_joints_they_were_taken_at(dataset, scenes, config, tmp_path):
-    tracks = follow_recording(dataset, config, tmp_path, _quiet)
+    tracks = follow_recording(dataset, config, tmp_path)
     recording, found = pair_recording(dataset, tracks, config)
     assert found is None and recording.lag == LAG and recording.joint_names[0].startswith("shoulder_pan")
     assert len(recording) == sum(LENGTHS) - 2 * LAG and recording.joints.shape[1] == 5
@@ -91,13 +87,13 @@ def test_dots_lie_beside_the_joints_they_were_taken_at(dataset, scenes, config, 
 
 
 def test_the_lag_is_estimated_where_it_is_not_given(dataset, config, tmp_path):
-    tracks = follow_recording(dataset, config, tmp_path, _quiet)
+    tracks = follow_recording(dataset, config, tmp_path)
     recording, found = pair_recording(dataset, tracks, replace(config, lag=None))
     assert found.clear and found.offset == LAG == recording.lag
 
 
 def test_an_interrupted_run_goes_on(dataset, config, tmp_path):
-    whole = follow_recording(dataset, config, tmp_path / "whole", _quiet)
+    whole = follow_recording(dataset, config, tmp_path / "whole")
     seen = []
 
     def interrupted(frames, label, count):
@@ -120,7 +116,7 @@ def test_an_interrupted_run_goes_on(dataset, config, tmp_path):
 
 def test_fewer_frames_are_followed_where_that_is_asked(dataset, config, tmp_path):
     few = replace(config, max_frames=20)
-    tracks = follow_recording(dataset, few, tmp_path, _quiet)
+    tracks = follow_recording(dataset, few, tmp_path)
     assert [len(views[0].positions) for views in tracks] == [20, 20]
     assert len(pair_recording(dataset, tracks, few)[0]) == 2 * (20 - LAG)
 
@@ -132,7 +128,7 @@ def test_a_dot_that_is_hidden_at_first_is_picked_up_by_its_colour(hidden, scenes
     truth = scenes[0]["front"].positions[first.frame]
     order = [int(np.linalg.norm(dots["front"] - place, axis=1).argmin()) for place in truth]
     assert sorted(order) == [0, 1] and np.abs(dots["front"][order] - truth).max() < 1.0
-    tracks = follow_recording(hidden, PreprocessConfig(dots=dots, first_frame=first.frame), tmp_path, _quiet)
+    tracks = follow_recording(hidden, PreprocessConfig(dots=dots, first_frame=first.frame), tmp_path)
     for scene, views in zip(scenes, tracks, strict=True):
         for view, name in zip(views, SEEDS, strict=True):
             error = np.linalg.norm(view.positions[:, order] - scene[name].positions, axis=-1)
@@ -143,23 +139,23 @@ def test_a_dot_that_is_hidden_at_first_is_picked_up_by_its_colour(hidden, scenes
 
 def test_a_first_frame_that_is_not_there_is_named(dataset, config, tmp_path):
     with pytest.raises(InvalidInputError, match="first_frame: episode 0 has the frames 0 to 89, got 90"):
-        follow_recording(dataset, replace(config, first_frame=90), tmp_path, _quiet)
+        follow_recording(dataset, replace(config, first_frame=90), tmp_path)
     with pytest.raises(InvalidInputError, match="expected a camera and numbers from 1 on"):
         find_first_dots(dataset.episodes[0], (), 2)
 
 
 def test_misuse_is_named(dataset, config, tmp_path):
     with pytest.raises(InvalidInputError, match=r"no camera \['left'\]; the recording has front, top"):
-        follow_recording(dataset, replace(config, dots={"left": [[1, 2]]}), tmp_path, _quiet)
+        follow_recording(dataset, replace(config, dots={"left": [[1, 2]]}), tmp_path)
     with pytest.raises(InvalidInputError, match="front"):
-        follow_recording(dataset, replace(config, dots={"front": [[500.0, 2.0]]}), tmp_path, _quiet)
-    follow_recording(dataset, replace(config, max_frames=5), tmp_path, _quiet)
+        follow_recording(dataset, replace(config, dots={"front": [[500.0, 2.0]]}), tmp_path)
+    follow_recording(dataset, replace(config, max_frames=5), tmp_path)
     with pytest.raises(DatasetError, match="of another run"):
-        follow_recording(dataset, replace(config, max_frames=6), tmp_path, _quiet)
+        follow_recording(dataset, replace(config, max_frames=6), tmp_path)
     path = next(tmp_path.glob("*.npz"))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DatasetError, match="damaged"):
-        follow_recording(dataset, replace(config, max_frames=5), tmp_path, _quiet)
+        follow_recording(dataset, replace(config, max_frames=5), tmp_path)
 
 
 class _StandingStill:
@@ -189,7 +185,7 @@ def test_cotracker_follows_from_the_frame_in_which_all_dots_are_found(hidden, sc
     cotracker._load.cache_clear()
     monkeypatch.setattr(torch.hub, "load", lambda *names, **options: _StandingStill())
     shown = replace(config, dots={name: scene.positions[30] for name, scene in scenes[0].items()}, first_frame=30)
-    tracks = follow_recording(hidden, replace(shown, tracker="cotracker"), tmp_path, _quiet)
+    tracks = follow_recording(hidden, replace(shown, tracker="cotracker"), tmp_path)
     cotracker._load.cache_clear()
     for episode, scene in zip(tracks, scenes, strict=True):
         front = episode[0].positions
@@ -199,7 +195,7 @@ def test_cotracker_follows_from_the_frame_in_which_all_dots_are_found(hidden, sc
         assert np.linalg.norm(front[first] - scene["front"].positions[first], axis=-1).max() < 1.0
         assert (episode[0].confidence[:first] == 0).all() and (episode[0].confidence[first:] == 1).all()
     with pytest.raises(DatasetError, match="another run"):
-        follow_recording(hidden, shown, tmp_path, _quiet)
+        follow_recording(hidden, shown, tmp_path)
 
 
 def test_cameras_have_as_many_dots_as_each_other(config):

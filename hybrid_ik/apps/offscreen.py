@@ -66,7 +66,7 @@ def wanted_backends() -> tuple[str, ...]:
 def _open(backend: str, width: int, height: int) -> Any:
     """A context of one backend. If it fails, all that it has loaded is taken back: PyOpenGL would stick to it."""
     with contextlib.suppress(ImportError):
-        importlib.import_module("triton")  # brings an LLVM, as Mesa does: torch, which loads it later, would crash
+        import triton  # noqa: F401 - brings an LLVM, as Mesa does: torch, which loads it later, would crash
     loaded, platform = set(sys.modules), os.environ.get("PYOPENGL_PLATFORM")
     try:
         context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)

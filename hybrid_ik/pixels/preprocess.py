@@ -58,8 +58,13 @@ class PreprocessConfig:
             raise InvalidInputError(f"max_frames: expected 1 or more, got {self.max_frames}")
 
 
+def no_bar(frames: Iterable[Any], label: str, count: int) -> Iterable[Any]:
+    """Progress that shows nothing."""
+    return frames
+
+
 def follow_recording(
-    dataset: Dataset, config: PreprocessConfig, folder: Path, progress: Progress
+    dataset: Dataset, config: PreprocessConfig, folder: Path, progress: Progress = no_bar
 ) -> list[list[Tracks]]:
     """The dots of every episode, for every camera; what was followed before is read from the folder.
 
