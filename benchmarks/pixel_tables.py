@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tables import heading, line, source
+from tables import duration, heading, line, source
 
 
 def dots_table(result: dict[str, Any]) -> str:
     """How well dots are followed."""
     lines = heading("dot", "median", "95 %", "visible", "lost of those", "more than 5 px off", "reported though hidden")
     for row in result["rows"]:
-        shares = [f"{100 * row[name]:.2f} %" for name in ("visible", "lost", "wrong", "invented")]
+        shares = [f"{100 * row[name]:.3g} %" for name in ("visible", "lost", "wrong", "invented")]
         lines.append(line(row["dot"], f"{row['median [px]']:.2f} px", f"{row['95 % [px]']:.2f} px", *shares))
     speed = result["speed"]
     note = f"{result['episodes']} episodes, {speed['pictures']:,} pictures."
@@ -25,9 +25,10 @@ def dots_table(result: dict[str, Any]) -> str:
 
 
 SHORT = {
-    "MLP on all dots": "MLP",
+    "MLP on the middle of the dots": "MLP, told the middle of the dots",
+    "MLP on all dots": "MLP, told all dots",
     "MLP on all dots, refined": "MLP, refined on the pixels",
-    "MeanFlow on all dots": "MeanFlow",
+    "MeanFlow on all dots": "MeanFlow, told all dots",
     "MeanFlow on all dots, refined, best of 16": "MeanFlow, refined, the best of 16",
     "refined, best of 16 random starts": "random starts, refined, the best of 16",
 }
@@ -50,7 +51,7 @@ def ways_table(result: dict[str, Any]) -> str:
     lines = heading("joints from", "tip, median", "95 %", "end of the jaw, median", "95 %", "answered", "a frame")
     for row in result["rows"]:
         cells = [f"{row['tip [mm]'][tip][share]:.2f} mm" for tip in row["tip [mm]"] for share in ("median", "p95")]
-        lines.append(line(row["way"], *cells, f"{100 * row['answered']:.1f} %", f"{row['ms a frame']:.3g} ms"))
+        lines.append(line(row["way"], *cells, f"{100 * row['answered']:.1f} %", duration(1e-3 * row["ms a frame"])))
     held, rig = result["held out"], result["rig"]
     note = (
         f"{held['frames']:,} frames of {len(held['episodes'])} episodes, of {result['frames']:,} frames; all dots were "
@@ -76,11 +77,11 @@ def several_table(result: dict[str, Any]) -> str:
     ranges = middle["range of each joint [deg], median"]
     lines = heading("of the samples of MeanFlow for one middle", *names)
     lines.append(line("range [deg], median over the frames", *(f"{x:.0f}" for x in ranges)))
-    counts = ", ".join(f"{n} different joints in {frames} frames" for n, frames in dots["distinct"].items())
+    counts = ", ".join(f"{n} in {frames} frames" for n, frames in dots["distinct"].items())
     note = (
         f"{100 * middle['put on the middle']:.1f} % of {middle['samples']} samples a frame could be put exactly on the "
         f"middle that was seen, and are {middle['distinct, mean']:.1f} different postures on average. With all dots "
-        f"and {dots['starts']} random starts: {counts}."
+        f"and {dots['starts']} random starts, postures that fit: {counts}."
     )
     return "\n".join([*lines, "", f"{note} {source(result)}"])
 
