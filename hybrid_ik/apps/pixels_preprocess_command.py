@@ -99,7 +99,7 @@ def describe(path: Path, recording: ProcessedRecording, config: PreprocessConfig
         f"  {camera}: {', '.join(f'{share:.1%}' for share in shares)} of the frames without the dot"
         for camera, shares in zip(config.dots, lost, strict=True)
     ]
-    lines.append(f"  pictures are {recording.lag:g} frames late" + (f": {lag.words}" if lag else ", as was said"))
+    lines.append(f"  {lag.words}" if lag else f"  pictures are {recording.lag:g} frames late, as was said")
     return "\n".join(lines)
 
 
