@@ -1,6 +1,6 @@
 """Joints of an SO-100 from what two cameras see of it: recorded, learned, refined on the pixels, and measured.
 
-Needs `pip install hybrid-ik[learn,vision]`. Usage: python examples/07_so100_from_pixels.py [--out FOLDER]
+Needs `pip install hybrid-ik[vision]`. Usage: python examples/07_so100_from_pixels.py [--out FOLDER]
 It takes a minute, most of it for drawing; called again, it goes on from what is in the folder.
 """
 

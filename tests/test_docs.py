@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,13 @@ def test_links_pictures_and_files_that_a_page_names_are_there(page):
 def test_modules_and_names_of_the_package_that_a_page_names_are_there(page):
     for name in set(re.findall(r"\bhybrid_ik(?:\.\w+)+", page.read_text())):
         pkgutil.resolve_name(name)
+
+
+def test_extras_that_are_named_are_there():
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    texts = [*PAGES, ROOT / "examples" / "README.md", *(ROOT / "examples").glob("*.py"), *PACKAGE.rglob("*.py")]
+    named = [(path.name, name) for path in texts for name in re.findall(r"hybrid-ik\[([\w,-]+)\]", path.read_text())]
+    assert len(named) > 5 and [(file, name) for file, name in named if not set(name.split(",")) <= extras] == []
 
 
 def test_names_in_the_mathematics_are_those_of_the_code():
