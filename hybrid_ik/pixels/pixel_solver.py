@@ -119,13 +119,9 @@ class PixelSolver:
         """
         found = self.solve(dots, gripper)
         seen = np.asarray(dots, dtype=float)
-        times = np.arange(len(seen)) if frames is None else np.asarray(frames)
-        if seen.ndim != 4 or times.shape != (len(seen),) or (np.diff(times) <= 0).any():
-            raise InvalidInputError(
-                f"expected dots (m, n_cameras, n_dots, 2) and rising frames (m,), got {seen.shape} and {times.shape}"
-            )
+        times = _checked_times(seen, frames)
         whole = found.success & (found.n_views == seen.shape[1] * seen.shape[2])
-        rows = np.flatnonzero(~whole & np.isfinite(found.pixel_error))
+        rows = np.flatnonzero(~whole & np.isfinite(found.q).all(-1))
         if not whole.any() or not len(rows):
             return found
         between = found.q[rows]  # of the jaw, it is what it was
@@ -191,6 +187,20 @@ def check_sampler(rig: Rig, sampler: PixelSampler) -> None:
                 f"sampler: the network {sampler.file.path} was trained with the {name} {learned}, the rig has {own}; "
                 "take the recording it was trained on, or train another"
             )
+
+
+def _checked_times(seen: Array, frames: ArrayLike | None) -> Array:
+    """Numbers of frames `(m,)` that go with dots `(m, n_cameras, n_dots, 2)`."""
+    try:
+        times = np.arange(len(seen), dtype=float) if frames is None else np.asarray(frames, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"expected rising frames (m,), numbers, got {frames!r}") from error
+    if seen.ndim != 4 or times.shape != (len(seen),) or not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise InvalidInputError(
+            "expected dots (m, n_cameras, n_dots, 2) of one motion and finite, rising frames (m,), got dots "
+            f"{seen.shape} and frames {times.shape}, {np.array2string(times, threshold=8)}"
+        )
+    return times
 
 
 def _put(found: PixelResult, rows: NDArray[np.intp], better: PixelResult) -> None:
