@@ -259,7 +259,6 @@ def _check_motion(pixels: Array) -> None:
     extent = float(np.linalg.norm(np.ptp(pixels, axis=0)))
     if extent < LEAST_MOTION:
         raise InvalidInputError(
-            f"the pixels do not move (all within {extent:.1f} px of each other), as those of a dot that was not followed: "
-            f"they do not fix a camera, and belong to {len(pixels)} points that move; look at the dots with "
-            "`hybrid-ik pixels verify-dots`"
+            f"the pixels do not move (all within {extent:.1f} px of each other), as of a dot that was not followed, "
+            f"and belong to {len(pixels)} points that do; look at the dots with `hybrid-ik pixels verify-dots`"
         )

@@ -166,22 +166,22 @@ class PixelRefiner:
         if not batch[-1]:
             raise InvalidInputError(f"q0: expected starts (*batch, n, {self.robot.dof}), n > 0, got {np.shape(q0)}")
         descent = PixelDescent(self.residual, self._held, self.config, seen, starts)
-        self._search(descent, batch[-1])
-        best = np.argmin(self._errors(descent).reshape(-1, batch[-1]), -1)
+        best = np.argmin(self._search(descent, batch[-1]), -1)
         return self._judged(descent, np.arange(len(best)) * batch[-1] + best).reshape(*batch[:-1])
 
-    def _search(self, descent: PixelDescent, n: int) -> None:
-        """Let the most promising of the n starts of each frame go on, and where they miss the pixels, the others."""
+    def _search(self, descent: PixelDescent, n: int) -> Array:
+        """Pixel errors `(m, n)` of the n starts of each frame, of which not all have gone on to the end; see `search`.
+
+        They are infinite where there is none.
+        """
         most = self.config.max_iterations
         descent.go_on(min(most, FEW_STEPS))
         rows = np.argsort(descent.cost.reshape(-1, n), -1, kind="stable") + n * np.arange(len(descent.q) // n)[:, None]
         descent.go_on(most - FEW_STEPS, rows[:, :FEW].ravel())
-        explained = (self._errors(descent).reshape(-1, n) <= self.config.pixel_tolerance).any(-1)
-        descent.go_on(most - FEW_STEPS, rows[~explained, FEW:].ravel())
-
-    def _errors(self, descent: PixelDescent) -> Array:
-        """Pixel errors of all rows `(n,)`; infinite where there is none."""
-        errors = self.residual.rms(descent.q, descent.seen)
+        errors = self.residual.rms(descent.q, descent.seen).reshape(-1, n)
+        others = rows[~(errors <= self.config.pixel_tolerance).any(-1), FEW:].ravel()
+        descent.go_on(most - FEW_STEPS, others)
+        errors.flat[others] = self.residual.rms(descent.q[others], descent.seen.rows(others))
         return np.where(np.isnan(errors), np.inf, errors)
 
     def _judged(self, descent: PixelDescent, rows: NDArray[np.intp]) -> PixelResult:
