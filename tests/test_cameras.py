@@ -332,6 +332,9 @@ def test_arms_that_cannot_be_calibrated_are_refused(recording):
         calibrate_arm(dots, q[:5], pixels, two_cameras())
     with pytest.raises(InvalidInputError, match="all dots are missing"):
         calibrate_arm(dots, q, np.full_like(pixels, np.nan), two_cameras())
+    away = [two_cameras()[0], look_at([0.8, 0.15, 0.4], [2.0, 0.1, 0.1])]
+    with pytest.raises(InvalidInputError, match=r"camera 1: no dot is before it.*calibrate_cameras"):
+        calibrate_arm(dots, q, pixels, away)
     with pytest.raises(InvalidInputError, match=r"shifts: expected shape \(2, 3\)"):
         ArmDots(dots.robot, DOTS, [1.0, 2.0, 3.0])
 
@@ -347,6 +350,10 @@ def test_what_does_not_fix_a_camera_is_refused():
     for scale, message in (([1, 1, 0], "in one plane"), ([1, 0, 0], "on one line"), ([0, 0, 0], "do not move")):
         with pytest.raises(InvalidInputError, match=message):
             calibrate_camera(points * scale, camera.project(points * scale), 640, 480)
+    with pytest.raises(
+        InvalidInputError, match=r"the pixels do not move \(all within 0.[23] px of each other\).* 50 points"
+    ):
+        calibrate_camera(points, [100.0, 200.0] + 0.1 * rng.uniform(-1, 1, (50, 2)), 640, 480)
     with pytest.raises(InvalidInputError, match="of one batch shape"):
         calibrate_camera(points, np.zeros((49, 2)), 640, 480)
     with pytest.raises(InvalidInputError, match="distortion_terms: expected 0 to 5"):

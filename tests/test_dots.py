@@ -142,6 +142,10 @@ def test_first_positions_are_found(name):
     assert distances.min(0).max() < 1.0 and found[0].score >= found[1].score > 0.3
     with pytest.raises(InvalidInputError, match="at least one frame"):
         find_dots([])
+    for wrong in ({"n": 0}, {"most": 0}):
+        name = next(iter(wrong))
+        with pytest.raises(InvalidInputError, match=f"find_dots: {name}: expected at least 1, got 0"):
+            find_dots(recording.frames, **wrong)
 
 
 def _moving_arm(rng, n_frames, offset):
@@ -226,6 +230,8 @@ def test_frames_of_another_size_are_refused(plain):
     recording, _ = plain
     tracker = DotTracker(recording.positions[0])
     tracker.step(recording.frames[0])
+    with pytest.raises(InvalidInputError, match=r"frame: expected .* got \(0, 320, 3\) uint8"):
+        DotTracker(recording.positions[0]).step(recording.frames[0][:0])
     with pytest.raises(InvalidInputError, match="a frame of 160 x 120 pixels after frames of 320 x 240"):
         tracker.step(recording.frames[0][::2, ::2])
 

@@ -9,6 +9,7 @@ from pixel_cases import DOTS, jaw_arm, joints, look_at, seen, two_cameras
 
 from hybrid_ik import HybridSolver, LMConfig, Status
 from hybrid_ik.errors import InvalidInputError, RobotError
+from hybrid_ik.pixels.cameras import pixel_refiner
 from hybrid_ik.pixels.cameras.arm_dots import ArmDots, with_dots
 from hybrid_ik.pixels.cameras.pixel_refiner import PixelRefiner, PixelRefinerConfig, refine_on_point
 from hybrid_ik.pixels.cameras.pixel_residual import Observation, PixelResidual
@@ -216,6 +217,37 @@ def test_many_starts_find_the_joints_from_far_away(arm, frames):
     assert result.shape == (100,) and result.success.mean() > 0.95
 
 
+@pytest.mark.parametrize("few", [1, 6])
+def test_a_search_explains_what_any_of_its_starts_explains(arm, frames, few, monkeypatch):
+    """Where the starts that go on miss the pixels, the others go on too."""
+    monkeypatch.setattr(pixel_refiner, "FEW", few)
+    q, pixels = frames[0], frames[1].copy()
+    pixels[0] = np.nan
+    pixels[1:5, 0] += 90.0  # no joints explain that
+    starts = np.broadcast_to(joints(arm, 8, np.random.default_rng(9), 1.0), (100, 8, 6)).copy()
+    starts[..., 5] = q[:, None, 5]
+    starts[6, 3] = np.nan
+    every, found = refiner(arm).refine(pixels[:, None], starts), refiner(arm).search(pixels, starts)
+    np.testing.assert_array_equal(found.success, every.success.any(-1))
+    assert 0.5 < found.success.mean() < 1.0 and not every.success[every.success.any(-1)].all()
+    assert found.status[0] == Status.INVALID_INPUT and np.isnan(found.q[0]).all()
+    weighed = refiner(arm).search(pixels, starts, weights=np.full((100, 2, 2), 2.0))
+    np.testing.assert_array_equal(weighed.success, found.success)
+
+
+def test_a_search_of_few_starts_or_steps_ends_where_each_of_them_does(arm, frames):
+    q, pixels = frames[0][:20], frames[1][:20]
+    starts = _near(q, np.random.default_rng(3))[:, None]
+    for options in ({"max_iterations": 3}, {"max_iterations": 50}):
+        one, alone = (
+            refiner(arm, **options).search(pixels, starts),
+            refiner(arm, **options).refine(pixels, starts[:, 0]),
+        )
+        np.testing.assert_allclose(one.q, alone.q, atol=1e-9)
+        np.testing.assert_array_equal(one.iterations, alone.iterations)
+        np.testing.assert_array_equal(one.status, alone.status)
+
+
 def test_frames_are_solved_alike_alone_and_together(arm, frames):
     q, pixels = frames[0][:10], frames[1][:10]
     start = _near(q, np.random.default_rng(0), 0.1)
@@ -240,6 +272,14 @@ def test_misuse_is_refused(arm, frames):
         refiner(arm).refine(pixels, q[:7])
     with pytest.raises(InvalidInputError, match="weights: expected finite numbers of at least 0"):
         refiner(arm).refine(pixels, q, weights=-np.ones((2, 2)))
+    with pytest.raises(InvalidInputError, match="q0: expected numbers, got 'home'"):
+        refiner(arm).refine(pixels, "home")
+    with pytest.raises(InvalidInputError, match=r"pixels: expected shape \(\*batch, 2, 2, 2\)"):
+        refiner(arm).search(pixels[0, 0, 0], q)
+    with pytest.raises(InvalidInputError, match=r"weights: expected shape \(\*batch, 2, 2\), got \(3,\)"):
+        refiner(arm).search(pixels, q[:, None], weights=np.ones(3))
+    with pytest.raises(InvalidInputError, match=r"q0: expected starts \(\*batch, n, 6\), n > 0, got \(100, 0, 6\)"):
+        refiner(arm).search(pixels, q[:, None][:, :0])
     with pytest.raises(InvalidInputError, match="q: expected shape"):
         ArmDots(arm, DOTS).positions(q[:, :4])
     for wrong in ({"damping": 0.0}, {"robust_scale": -1.0}, {"prior_weight": -1.0}, {"max_iterations": -1}):

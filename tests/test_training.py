@@ -133,7 +133,7 @@ def test_a_resumed_run_forgets_log_lines_after_its_checkpoint(arm, config, monke
     train(arm, replace(config, steps=20))
     state = (config.out / loop.STATE_FILE).read_bytes()
     with (config.out / loop.LOG_FILE).open("a") as log:
-        log.write('{"step": 30, "loss": 1.0}\n')
+        log.write('{"step": 30, "loss": 1.0}\n{"step": 4')  # the last line was cut off
     assert (config.out / loop.STATE_FILE).read_bytes() == state
     train(arm, replace(config, steps=20), resume=True)
     assert max(row["step"] for row in lines(config)) == 20

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybrid_ik.checkpoint import write_atomically
 from hybrid_ik.errors import MissingPackageError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Log:
         self._wandb = start_wandb(config) if config.wandb else None
         path = config.out / LOG_FILE
         lines = path.read_text().splitlines() if path.exists() else []
-        path.write_text("".join(line + "\n" for line in lines if json.loads(line)["step"] <= step))
+        write_atomically(path, "".join(line + "\n" for line in lines if _step(line) <= step).encode())
         self._file = path.open("a")
         self._board = _tensorboard(config.out) if config.tensorboard else None
 
@@ -92,6 +94,14 @@ def start_wandb(config: LoopConfig) -> Any:
     )
     path.write_text(f"{run.id}\n")
     return run
+
+
+def _step(line: str) -> float:
+    """Of a line of the log; infinite for one that an interruption cut off."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -62,7 +62,7 @@ def calibrate_arm(
         held: names of joints whose offset stays 0.
 
     Raises:
-        InvalidInputError: shapes that do not go together, or no pixels.
+        InvalidInputError: shapes that do not go together, no pixels, or a camera that no dot is before.
     """
     joints, seen = np.asarray(q, dtype=float), views(cameras, pixels, dots.n_dots)
     if joints.shape != (len(seen), dots.robot.dof) or seen.ndim != 4:
@@ -72,6 +72,7 @@ def calibrate_arm(
         )
     if not (np.isfinite(joints).all(-1)[:, None, None] & np.isfinite(seen).all(-1)).any():
         raise InvalidInputError("pixels: all dots are missing")
+    _check_before(dots, joints, cameras)
     weights = np.repeat([1 / offset_deviation, 1 / shift_deviation], [dots.robot.dof, 3 * dots.n_dots])
     free = np.array([name not in held for name in dots.robot.joint_names])
     problem = _ArmProblem(dots, joints, seen, config.basis(), weights, free)
@@ -83,6 +84,16 @@ def calibrate_arm(
     offsets, shifts = problem.split(state)
     placed = ArmDots(dots.robot, dots.sites, dots.shifts + shifts)
     return ArmFit(cameras=state.cameras, offsets=offsets, dots=placed, rms=rms, inliers=inliers)
+
+
+def _check_before(dots: ArmDots, q: Array, cameras: Sequence[Camera]) -> None:
+    points = dots.positions(q)
+    for i, camera in enumerate(cameras):
+        if not np.isfinite(camera.project(points)).any():
+            raise InvalidInputError(
+                f"camera {i}: no dot is before it in any of {len(q)} frames; take those that calibrate_cameras found "
+                "for this recording"
+            )
 
 
 @dataclass(frozen=True)

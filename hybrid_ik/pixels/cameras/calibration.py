@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 MIN_POINTS = 12
 STILL = 1e-3  # m: the points are spread less than this
+LEAST_MOTION = 2.0  # px: of what moves, pixels are spread more than this
 FLAT = 0.01  # the smallest spread of the points, as a share of the largest
 POSE = slice(9, 15)
 
@@ -135,10 +136,11 @@ def calibrate_camera(
 
     Raises:
         InvalidInputError: shapes that do not go together, fewer than 12 pairs, or points that do not move, or lie on
-            one line or in one plane: these do not fix a camera.
+            one line or in one plane, or pixels that do not move: these do not fix a camera.
     """
     points, seen, valid = _pairs(points_world, pixels)
     _check_spread(points[valid])
+    _check_motion(seen[valid])
     rng = np.random.default_rng(0) if rng is None else rng
     fit = CameraProblem(points[valid], seen[valid], config.basis())
     guesses = first_guesses(fit.points, fit.pixels, (width, height), rng)
@@ -249,4 +251,14 @@ def _check_spread(points: Array) -> None:
         raise InvalidInputError(
             f"the points {what} (their spread along three axes is {sizes} m): these do not fix a camera; record "
             "motions of all joints"
+        )
+
+
+def _check_motion(pixels: Array) -> None:
+    """A camera that is infinitely far away explains any points by one pixel."""
+    extent = float(np.linalg.norm(np.ptp(pixels, axis=0)))
+    if extent < LEAST_MOTION:
+        raise InvalidInputError(
+            f"the pixels do not move (all within {extent:.1f} px of each other), as of a dot that was not followed, "
+            f"and belong to {len(pixels)} points that do; look at the dots with `hybrid-ik pixels verify-dots`"
         )

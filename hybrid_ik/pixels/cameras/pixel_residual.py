@@ -95,10 +95,11 @@ class PixelResidual:
         return Quadratic(cost, gradient + square * off, A + square * np.eye(dof))
 
     def rms(self, q: Array, seen: Observation) -> Array:
-        """Root of the weighted mean of |e|^2 `(n,)` [pixels]."""
+        """Root of the weighted mean of |e|^2 `(n,)` [pixels]; NaN where no dot was seen, or one behind its camera."""
         squares = np.square(self.errors(q, seen.pixels)).sum(-1)
         squares = np.where(seen.weights > 0, squares, 0.0)
-        return np.sqrt((seen.weights * squares).sum((1, 2)) / seen.weights.sum((1, 2)))
+        with np.errstate(invalid="ignore"):
+            return np.sqrt((seen.weights * squares).sum((1, 2)) / seen.weights.sum((1, 2)))
 
     def deviation(self, q: Array, seen: Observation, held: NDArray[np.bool_]) -> Array:
         """Root of the diagonal of (J^T W J)^-1 `(n, dof)` [rad or m per pixel], without prior and robust weights."""

@@ -22,8 +22,9 @@ SINGULAR = 1e-12  # a determinant, in units of the cube of the mean diagonal: no
 def triangulate(cameras: Sequence[Camera], pixels: ArrayLike) -> Array:
     r"""The points whose reprojection errors are least: min over X of the sum of |project_c(X) - u_c|^2.
 
-    It starts at the midpoint of the rays, which is linear, min of the sum of |(I - d_c d_c^T)(X - o_c)|^2 for rays from
-    o_c along d_c, and goes on by Gauss and Newton (Hartley and Sturm, 1997, "Triangulation").
+    That is what Hartley and Sturm (1997, "Triangulation") make least, who solve a polynomial for two cameras. Here, for
+    any number and with lenses, Gauss and Newton's method starts at the midpoint of the rays, which is linear: min of
+    the sum of |(I - d_c d_c^T)(X - o_c)|^2 for rays from o_c along d_c.
 
     Args:
         cameras: n_cameras of them.

@@ -48,9 +48,12 @@ def find_dots(frames: Iterable[Frame], n: int = 2, most: int = 30) -> list[Found
         At most `n` dots, the best first; fewer where there are fewer.
 
     Raises:
-        InvalidInputError: no frame, or one of another form or size.
+        InvalidInputError: no frame, or one of another form or size; `n` or `most` below 1.
         MissingPackageError: OpenCV is not installed.
     """
+    for name, value in (("n", n), ("most", most)):
+        if value < 1:
+            raise InvalidInputError(f"find_dots: {name}: expected at least 1, got {value}")
     some = [check_frame(frame) for frame in islice(frames, most)]
     if not some:
         raise InvalidInputError("find_dots: expected at least one frame, got none")

@@ -11,11 +11,8 @@ from hybrid_ik.pixels.dots.blobs import Blob
 from hybrid_ik.pixels.dots.pictures import Array
 
 SHRINK, GROW = 0.06, 0.15  # a frame: how fast a dot may by turning and coming nearer; what hides it is faster
-SETTLE, WHOLE_SHRINKS, WHOLE_GROWS = (
-    0.2,
-    0.01,
-    0.06,
-)  # the same of the whole disc, of which turning hides a part and no more
+# The same of the whole disc, of which turning hides a part and no more.
+SETTLE, WHOLE_SHRINKS, WHOLE_GROWS = 0.2, 0.01, 0.06
 SHADE_RATE = 0.05  # how fast its brightness follows the light, where it is not blurred by its own motion
 SLOW = 0.7  # radii a frame
 SHIFT = 0.8  # share of the last frames' in the way from the centre of what is seen to the middle

@@ -9,7 +9,7 @@ from hybrid_ik.pixels.dots.pictures import Array, Frame, opencv
 
 SIDE = 31  # px, of the window that is compared
 LEVELS = 3  # halvings of the picture
-MARGIN = 100  # px about the points that are looked at; a window at the coarsest level is 4 x this
+MARGIN = 100  # px about the points that are looked at; a window at the coarsest level reaches 4 SIDE = 124
 RETURN = 1.0  # px, by which a point may miss its origin on the way back
 STOP = (3, 20, 0.02)  # both criteria of OpenCV: 20 steps, or one shorter than 0.02 px
 

@@ -94,17 +94,8 @@ def _learn(frame: Frame, position: Array) -> Dot:
 
 def _dot(blob: Blob, colour: Array, beside: Array, rgb: Array) -> Dot:
     shift = towards_hidden(blob.spread, blob.skew)
-    return Dot(
-        colour,
-        beside,
-        rgb,
-        blob.area,
-        blob.fill,
-        blob.position + shift,
-        whole=disc(blob.spread),
-        lean=blob.skew,
-        shift=shift,
-    )
+    seen = colour, beside, rgb, blob.area, blob.fill, blob.position + shift
+    return Dot(*seen, whole=disc(blob.spread), lean=blob.skew, shift=shift)
 
 
 def _most_colourful(frame: Frame, position: Array, beside: Array) -> Array:

@@ -25,10 +25,10 @@ def check_frame(frame: ArrayLike) -> Frame:
     """The picture as an array `(height, width, 3)` of bytes without gaps.
 
     Raises:
-        InvalidInputError: another shape or type.
+        InvalidInputError: another shape or type, or no pixels.
     """
     picture = np.asarray(frame)
-    if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8:
+    if picture.ndim != 3 or picture.shape[-1] != 3 or picture.dtype != np.uint8 or not picture.size:
         raise InvalidInputError(
             "frame: expected shape (height, width, 3), red, green, blue, and uint8, "
             f"got {picture.shape} {picture.dtype}"

@@ -30,7 +30,7 @@ SAME = 0.2  # largest change of its area meanwhile
 
 
 class DotTracker:
-    """Follows coloured dots through the frames of one fixed camera; memory does not grow with the recording.
+    """Follows coloured dots through the frames of one fixed camera; of a recording, only positions are kept.
 
     Args:
         positions: x y of each dot in the first frame `(n_dots, 2)` [px], at most 5 px beside it. Colours and sizes are
