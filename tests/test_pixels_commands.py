@@ -85,6 +85,15 @@ def test_an_episode_that_is_left_out_is_not_looked_into(tmp_path, monkeypatch, c
     assert (status == 0) == (command.count(".") == 8)  # x and y of two dots in two cameras
 
 
+def test_cameras_can_be_chosen(tmp_path, capsys):
+    record(tmp_path / "made", [3])
+    main(["pixels", "find-dots", "--data", str(tmp_path / "made"), "--cameras", "top"])
+    said = capsys.readouterr().out
+    assert "--dots top" in said and "front" not in said
+    assert main(["pixels", "find-dots", "--data", str(tmp_path / "made"), "--cameras", "wrist"]) == 2
+    assert "no camera 'wrist'; cameras: front, top" in capsys.readouterr().err
+
+
 def test_units_that_nobody_knows_are_named_before_dots_are_followed(tmp_path, monkeypatch, capsys):
     record(tmp_path / "made", [3])
     info = tmp_path / "made/meta/info.json"

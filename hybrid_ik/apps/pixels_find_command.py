@@ -28,6 +28,8 @@ class FindOptions:
 
     data: str
     """A recording in LeRobot's format: a folder, or a name on the hub."""
+    cameras: tuple[str, ...] = ()
+    """Of the recording, those that see the dots and stand still; all by default."""
     n: int = 2
     """Dots on the gripper."""
     frames: int = 30
@@ -47,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
     from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset = open_dataset(options.data, leave_out=options.leave_out)
-    episode = dataset.episodes[0]
-    first = find_first_dots(episode, dataset.camera_names, options.n, options.frames, options.within)
+    episode, cameras = dataset.episodes[0], options.cameras or dataset.camera_names
+    first = find_first_dots(episode, cameras, options.n, options.frames, options.within)
     for camera, dots in first.dots.items():
         print(describe(camera, dots, options.n))
         if options.out is not None:
