@@ -187,11 +187,17 @@ def test_predict_refines_on_the_pixels_of_a_rig(folder, capsys, words):
     assert len(plain) == (3 if rest else 1)
 
 
+def test_predict_says_where_dots_fit_no_joints(folder, capsys):
+    words = "predict --network @mlp/network.safetensors --rig @rig.json --dots 1 1 600 400 600 1 1 400"
+    assert "px from where these joints have them" in _run(words, folder, capsys, status=1)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("predict --rig @rig.json --dots 1 2 3", "expected x and y of 2 dots in each"),
         ("predict --dots 1 2 3", r"dots: expected shape"),
+        ("predict --dots 1 nan 3 4 5 6 7 8", "a network needs all pixels"),
         ("predict --dots 1 2 3 4 5 6 7 8 --n 2", "one answer for the same dots"),
         ("predict --rig @rig.json --dots 1 2 nan 4 nan 6 nan 8", "5 numbers or more"),
         ("predict --rig @none.json --dots 1 2", "none.json: no rig can be read"),

@@ -328,6 +328,8 @@ def test_an_interrupted_recording_is_continued(made, tmp_path, monkeypatch):
     _same(_record(root), made.truth)
     assert_array_equal(open_dataset(root).episodes[1].joints, made.dataset.episodes[1].joints)
     _same(_record(root), made.truth)  # there is nothing left to do
+    for path in (path for path in made.root.rglob("*") if path.is_file()):
+        assert (root / path.relative_to(made.root)).read_bytes() == path.read_bytes(), path
 
 
 @needs_rendering
@@ -363,11 +365,28 @@ def test_what_does_not_fit_is_refused(made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lag": -1}, {"seed": -1}, {"sub_frames": 0}, {"encoder_steps": -1}, {"shutter": 1.0}, {"fps": 0}]
+    "wrong",
+    [{"lag": -1}, {"seed": -1}, {"sub_frames": 0}, {"encoder_steps": -1}, {"shutter": 1.0}, {"fps": 0}, {"speed": 0.0}],
 )
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidInputError, match=f"{next(iter(wrong))}: expected"):
         RecordConfig(**wrong)
+
+
+def test_what_cannot_be_recorded_is_refused_before_anything_is_written(tmp_path):
+    for n_episodes, seconds, words in (
+        (0, 1.0, "episodes: expected 1 or more, got 0"),
+        (1, 0.0, "seconds: expected at least one frame of 0.03"),
+        (1, np.nan, "seconds: .* got nan"),
+        (1, np.inf, "seconds: .* got inf"),
+    ):
+        with pytest.raises(InvalidInputError, match=words):
+            pixel_recorder.record(tmp_path / "none", RecordConfig(), n_episodes=n_episodes, seconds=seconds)
+    with pytest.raises(InvalidInputError, match=r"sensor\.shot_noise: expected 0 or more, got -1"):
+        SensorConfig(shot_noise=-1.0)
+    with pytest.raises(InvalidInputError, match="width: expected an even number of at least 16 pixels, got 641"):
+        RecordingScene(SceneConfig(width=641))
+    assert not (tmp_path / "none").exists()
 
 
 def test_there_is_no_truth_of_other_recordings(tmp_path):

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+from recordings import record
 
 from hybrid_ik.apps import offscreen
 from hybrid_ik.apps.cli import main
@@ -51,7 +52,9 @@ def test_the_whole_way(folder, monkeypatch, capsys):
     assert min(np.nanmedian(error) for error in errors) < 1.0 and np.isfinite(recording.dots).mean() > 0.95
 
     said = _run("pixels verify-dots --data made --every 20", capsys)
-    assert {path.suffix for path in (folder / "runs/pixels/verify").iterdir()} == {".mp4", ".png"} and "wrote" in said
+    names = {path.name for path in (folder / "runs/pixels/verify").glob("*front*")}
+    assert names == {"episode_000000_front.mp4", "episode_000000_front_000006.png", "episode_000000_front_000026.png"}
+    assert "episode_000000_side.mp4, and 2 of its frames as pictures" in said
     _run("pixels train --epochs 3 --batch 16 --device cpu", capsys)
     answer = _run("pixels predict --dots 320 240 320 240 --gripper", capsys).split()
     assert len(answer) == 6 and float(answer[-1]) == 50.0
@@ -63,7 +66,40 @@ def test_an_episode_that_is_not_there_is_named(folder, monkeypatch, capsys):
     if not (folder / "runs/pixels/processed.npz").is_file():
         pytest.skip("test_the_whole_way did not come so far")
     assert main(shlex.split("pixels verify-dots --data made --episode 7")) == 2
-    assert "has the episodes [0, 1]" in capsys.readouterr().err
+    assert "runs/pixels/processed.npz has the episodes [0, 1]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["every", "max-frames"])
+def test_numbers_below_one_are_refused(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(f"pixels verify-dots --data made --{option} 0".split())
+    assert f"--{option}: expected 1 or more, got 0" in capsys.readouterr().err
+
+
+def test_an_episode_that_is_left_out_is_not_looked_into(tmp_path, monkeypatch, capsys):
+    record(tmp_path / "two takes", [3, 3])
+    monkeypatch.chdir(tmp_path)
+    status = main(shlex.split("pixels find-dots --data 'two takes' --leave-out 0 --out found"))
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert "preprocess --data 'two takes' --first-frame 0 --leave-out 0 --dots front " in command
+    assert (status == 0) == (command.count(".") == 8)  # x and y of two dots in two cameras
+
+
+def test_cameras_can_be_chosen(tmp_path, capsys):
+    record(tmp_path / "made", [3])
+    main(["pixels", "find-dots", "--data", str(tmp_path / "made"), "--cameras", "top"])
+    said = capsys.readouterr().out
+    assert "--dots top" in said and "front" not in said
+    assert main(["pixels", "find-dots", "--data", str(tmp_path / "made"), "--cameras", "wrist"]) == 2
+    assert "no camera 'wrist'; cameras: front, top" in capsys.readouterr().err
+
+
+def test_units_that_nobody_knows_are_named_before_dots_are_followed(tmp_path, monkeypatch, capsys):
+    record(tmp_path / "made", [3])
+    info = tmp_path / "made/meta/info.json"
+    info.write_text(info.read_text().replace('"units": "degrees"', '"unit": ""'))
+    assert main(["pixels", "preprocess", "--data", str(tmp_path / "made"), *"--dots front 1 1".split()]) == 2
+    assert "say degrees or normalised (--units)" in capsys.readouterr().err
 
 
 def test_dots_are_read_camera_by_camera():

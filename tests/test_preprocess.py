@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hybrid_ik.errors import DatasetError, InvalidInputError
+from hybrid_ik.pixels.dots.tracks import Tracks
 from hybrid_ik.pixels.first_dots import find_first_dots
-from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
+from hybrid_ik.pixels.preprocess import PreprocessConfig, arm_joints, follow_recording, pair_recording
 from hybrid_ik.pixels.recordings.dataset import open_dataset
 from hybrid_ik.pixels.recordings.writer import DatasetWriter
 
@@ -92,8 +93,11 @@ def test_the_lag_is_estimated_where_it_is_not_given(dataset, config, tmp_path):
     assert found.clear and found.offset == LAG == recording.lag
 
 
-def test_an_interrupted_run_goes_on(dataset, config, tmp_path):
-    whole = follow_recording(dataset, config, tmp_path / "whole")
+def test_an_interrupted_run_goes_on_and_ends_the_same(hidden, scenes, tmp_path):
+    """Bit for bit, also where dots come out late and are found by the colours of the frame in which they were shown."""
+    shown = {name: scene.positions[30] for name, scene in scenes[0].items()}
+    config = PreprocessConfig(dots=shown, first_frame=30)
+    whole = follow_recording(hidden, config, tmp_path / "whole")
     seen = []
 
     def interrupted(frames, label, count):
@@ -103,15 +107,65 @@ def test_an_interrupted_run_goes_on(dataset, config, tmp_path):
         return frames
 
     with pytest.raises(KeyboardInterrupt):
-        follow_recording(dataset, config, tmp_path / "parted", interrupted)
+        follow_recording(hidden, config, tmp_path / "parted", interrupted)
     seen.clear()
     resumed = follow_recording(
-        dataset, config, tmp_path / "parted", lambda frames, label, n: seen.append(label) or frames
+        hidden, config, tmp_path / "parted", lambda frames, label, n: seen.append(label) or frames
     )
     assert seen == ["episode 1, front", "episode 1, top"]
     for a, b in zip(whole, resumed, strict=True):
         for one, other in zip(a, b, strict=True):
-            assert np.nanmax(np.abs(one.positions - other.positions)) < 0.5
+            np.testing.assert_array_equal(one.positions, other.positions)
+            np.testing.assert_array_equal(one.confidence, other.confidence)
+
+
+def test_dots_that_are_not_there_are_named_before_anything_is_followed(dataset, config, tmp_path):
+    wrong = replace(config, dots={**config.dots, "top": config.dots["top"] + 30.0})
+    with pytest.raises(InvalidInputError, match="top"):
+        follow_recording(dataset, wrong, tmp_path, lambda frames, label, n: pytest.fail(f"{label} was followed"))
+
+
+def test_tracks_of_another_recording_are_not_taken(dataset, config, tmp_path):
+    """The dots may be at the same places in both, as where the arm always begins in the same posture."""
+    few = replace(config, max_frames=5)
+    follow_recording(dataset, few, tmp_path)
+    other = replace(dataset, episodes=tuple(_Elsewhere(episode) for episode in dataset.episodes))
+    with pytest.raises(DatasetError, match=r"of another recording or run.*delete the folder"):
+        follow_recording(other, few, tmp_path)
+
+
+class _Elsewhere:
+    """An episode with the same pictures, and other joints."""
+
+    def __init__(self, episode):
+        self._episode, self.joints = episode, episode.joints + 1.0
+
+    def __getattr__(self, name):
+        return getattr(self._episode, name)
+
+
+def test_what_pairing_needs_is_named(dataset, config, tmp_path):
+    few = replace(config, max_frames=LAG)
+    tracks = follow_recording(dataset, few, tmp_path)
+    with pytest.raises(InvalidInputError, match=r"at 4 frames no picture has its joints, of 4 frames .*--frame-offset"):
+        pair_recording(dataset, tracks, few)
+    with pytest.raises(InvalidInputError, match="needs at least 20 frames"):
+        pair_recording(dataset, tracks, replace(few, lag=None))
+    with pytest.raises(InvalidInputError, match=r"units: .*dots does not say .* degrees or normalised \(--units\)"):
+        arm_joints(replace(dataset, units=None))
+    names = ["base", "main_gripper"]
+    state = {**dataset.layout.features["observation.state"], "names": names}
+    layout = replace(dataset.layout, features={"observation.state": state})
+    assert arm_joints(replace(dataset, layout=layout)).tolist() == [True, False]
+    names[1] = "wrist"
+    with pytest.raises(InvalidInputError, match=r"expected one with 'gripper' in its name, .* has base, wrist"):
+        arm_joints(replace(dataset, layout=layout))
+
+
+def test_a_lag_that_is_not_clear_is_not_taken(dataset, config):
+    still = [[Tracks(np.random.default_rng(k).normal(size=(n, 2, 2)), np.ones((n, 2)))] for k, n in enumerate(LENGTHS)]
+    with pytest.raises(InvalidInputError, match=r"hardly where the joints .*\. Give it in frames \(--frame-offset\)"):
+        pair_recording(dataset, still, replace(config, lag=None))
 
 
 def test_fewer_frames_are_followed_where_that_is_asked(dataset, config, tmp_path):
@@ -150,7 +204,7 @@ def test_misuse_is_named(dataset, config, tmp_path):
     with pytest.raises(InvalidInputError, match="front"):
         follow_recording(dataset, replace(config, dots={"front": [[500.0, 2.0]]}), tmp_path)
     follow_recording(dataset, replace(config, max_frames=5), tmp_path)
-    with pytest.raises(DatasetError, match="of another run"):
+    with pytest.raises(DatasetError, match="of another recording or run"):
         follow_recording(dataset, replace(config, max_frames=6), tmp_path)
     path = next(tmp_path.glob("*.npz"))
     path.write_bytes(path.read_bytes()[:100])
@@ -194,7 +248,7 @@ def test_cotracker_follows_from_the_frame_in_which_all_dots_are_found(hidden, sc
         assert HIDDEN <= first < HIDDEN + 8 and (front[first:] == front[first]).all()
         assert np.linalg.norm(front[first] - scene["front"].positions[first], axis=-1).max() < 1.0
         assert (episode[0].confidence[:first] == 0).all() and (episode[0].confidence[first:] == 1).all()
-    with pytest.raises(DatasetError, match="another run"):
+    with pytest.raises(DatasetError, match="another recording or run"):
         follow_recording(hidden, shown, tmp_path)
 
 

@@ -37,6 +37,12 @@ def test_a_video_shorter_than_its_table_is_named_with_the_first_frame_that_lacks
         list(dataset.episodes[3].frames("front", 5))
 
 
+def test_a_table_whose_place_is_not_known_is_named(root):
+    change_table(root / EPISODES, lambda columns: columns.pop("data/file_index"))
+    with pytest.raises(DatasetError, match=r"episode 1: meta/episodes does not say where its table lies .* fetch the"):
+        _ = open_dataset(root).episodes[1].joints
+
+
 def test_a_camera_that_is_missing_is_named(root):
     dataset = open_dataset(root)
     with pytest.raises(DatasetError, match="no camera 'wrist'; cameras: front, top"):

@@ -15,7 +15,7 @@ COMMANDS = {
     "view": ("view_command", "see the answers of an arm while its target is dragged: a window, or a web page"),
     "train": ("train_command", "train a network that proposes starts for an arm"),
     "export": ("export_command", "write a network as an ONNX file, for other programs"),
-    "pixels": ("pixels_command", "joints from the pixels of dots in videos: recordings, and more to come"),
+    "pixels": ("pixels_command", "joints from the pixels of dots in videos: recordings, networks, cameras, answers"),
     "robots": ("robots_command", "robots that come with the package: joints, limits, frames, networks"),
     "info": ("info_command", "versions, folders, rendering; or the record of a network file"),
 }

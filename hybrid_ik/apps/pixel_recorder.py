@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ class RecordConfig:
         _check("sub_frames", 1 <= self.sub_frames <= 64, "1 to 64", self.sub_frames)
         _check("encoder_steps", self.encoder_steps >= 0, "0 or more", self.encoder_steps)
         _check("fps", self.fps >= 1, "1 or more", self.fps)
-        _check("shutter", 0 <= self.shutter * self.fps <= 1, "0 to the time of a frame", self.shutter)
+        _check("shutter", 0 <= self.shutter * self.fps <= 1, f"0 to the {1 / self.fps:g} s of a frame", self.shutter)
+        _check("speed", 0 < self.speed < np.inf, "a number above 0", self.speed)
 
     def plain(self) -> dict[str, Any]:
         """As data of JSON."""
@@ -101,8 +102,9 @@ def record(
         MissingPackageError: pyarrow, PyAV or OpenCV is not installed.
     """
     root = Path(root)
+    _check("episodes", n_episodes >= 1, "1 or more", n_episodes)
+    _check("seconds", 0.5 < seconds * config.fps < np.inf, f"at least one frame of {1 / config.fps:g} s", seconds)
     n_frames = round(seconds * config.fps)
-    _check("seconds", n_frames >= 1, f"at least one frame at {config.fps} frames a second", seconds)
     scene = RecordingScene(config.scene)
     with ExitStack() as stack:
         room = stack.enter_context(RecordingRoom(scene))
@@ -184,7 +186,7 @@ def recorded_joints(scene: RecordingScene, config: RecordConfig, q: Array) -> Ar
 
 
 def _open_truth(root: Path, config: RecordConfig, scene: RecordingScene) -> Truth:
-    """What is there, if it has the same settings; else one without episodes."""
+    """What is there, if it has the same settings, with cameras that were not rounded; else one without episodes."""
     if not (root / TRUTH_FILE).is_file():
         return no_truth(scene.cameras, DOTS, config.lag, config.plain(), scene.model.nq)
     truth, wanted = read_truth(root), config.plain()
@@ -194,7 +196,7 @@ def _open_truth(root: Path, config: RecordConfig, scene: RecordingScene) -> Trut
                 f"{root}: a recording is there, and it has other settings: {name} is {there}, and {wanted.get(name)} "
                 "was given. Continue it with its own settings, or record into another folder"
             )
-    return truth
+    return replace(truth, cameras=scene.cameras)
 
 
 def _agreed(root: Path, truth: Truth, n_episodes: int) -> Truth:

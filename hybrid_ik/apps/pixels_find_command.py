@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import tyro
+
+if TYPE_CHECKING:
+    from hybrid_ik.pixels.dots.detection import FoundDot
+    from hybrid_ik.pixels.first_dots import FirstDots
+    from hybrid_ik.pixels.recordings.dataset import Episode
 
 FOUND, FEWER = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class FindOptions:
-    """Propose where the dots are, in that of the first frames in which they are seen best; status 1 if too few are."""
+    """Propose where the dots are, in that of the first frames in which they are seen best; status 1 if too few are.
+
+    The last line is the command that follows them.
+    """
 
     data: str
     """A recording in LeRobot's format: a folder, or a name on the hub."""
+    cameras: tuple[str, ...] = ()
+    """Of the recording, those that see the dots and stand still; all by default."""
     n: int = 2
     """Dots on the gripper."""
     frames: int = 30
     """Frames that are looked at from each one that is tried: dots are round, colourful, and move."""
     within: int = 150
     """Frames at the beginning of which some are tried."""
+    leave_out: tuple[int, ...] = ()
+    """Episodes that are not wanted, as `preprocess` has it; dots are looked for in the first of the others."""
     out: Path | None = None
-    """Folder for a picture of each camera with the dots drawn in."""
+    """Folder for a picture of each camera with the dots and their scores drawn in."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,33 +48,44 @@ def main(argv: Sequence[str]) -> int:
     from hybrid_ik.pixels.first_dots import find_first_dots
     from hybrid_ik.pixels.recordings.dataset import open_dataset
 
-    dataset, status = open_dataset(options.data), FOUND
-    first = dataset.episodes[0]
-    frame, found = find_first_dots(first, dataset.camera_names, options.n, options.frames, options.within)
-    words: list[str] = []
-    for camera, dots in found.items():
-        places = " ".join(f"{x:.1f}" for dot in dots for x in dot.position)
-        for i, dot in enumerate(dots):
-            rgb = ", ".join(f"{value:.0f}" for value in dot.rgb)
-            print(f"{camera}: dot {i + 1} at {dot.position.round(1)} px, colour ({rgb}), score {dot.score:.2f}")
-        if len(dots) < options.n:
-            print(f"{camera}: {len(dots)} of {options.n} dots; give the others by hand")
-            status = FEWER
-        words.append(f"--dots {camera} {places}")
+    dataset = open_dataset(options.data, leave_out=options.leave_out)
+    episode, cameras = dataset.episodes[0], options.cameras or dataset.camera_names
+    first = find_first_dots(episode, cameras, options.n, options.frames, options.within)
+    for camera, dots in first.dots.items():
+        print(describe(camera, dots, options.n))
         if options.out is not None:
-            _draw(options.out, camera, first.frames(camera, frame, frame + 1), dots, frame)
-    print(f"\nhybrid-ik pixels preprocess --data {options.data} --first-frame {frame} {' '.join(words)}")
-    return status
+            print(f"wrote {_drawn(options.out, episode, camera, first)}")
+    print(f"\n{next_command(options, first)}")
+    return FOUND if all(len(dots) == options.n for dots in first.dots.values()) else FEWER
 
 
-def _draw(folder: Path, camera: str, frames: object, dots: Sequence[object], first: int) -> None:
-    """A picture of a frame with the dots."""
-    import numpy as np
+def describe(camera: str, dots: Sequence[FoundDot], n: int) -> str:
+    """What was found in a camera's pictures, a line for each dot."""
+    lines = []
+    for i, dot in enumerate(dots):
+        rgb = ", ".join(f"{value:.0f}" for value in dot.rgb)
+        lines.append(f"{camera}: dot {i + 1} at {dot.position.round(1)} px, colour ({rgb}), score {dot.score:.2f}")
+    if len(dots) < n:
+        lines.append(f"{camera}: {len(dots)} of {n} dots; give the others by hand")
+    return "\n".join(lines)
 
+
+def next_command(options: FindOptions, first: FirstDots) -> str:
+    """What to call to follow these dots."""
+    words = ["hybrid-ik", "pixels", "preprocess", "--data", options.data, "--first-frame", str(first.frame)]
+    if options.leave_out:
+        words += ["--leave-out", *map(str, options.leave_out)]
+    for camera, dots in first.dots.items():
+        words += ["--dots", camera, *(f"{x:.1f}" for dot in dots for x in dot.position)]
+    return shlex.join(words)
+
+
+def _drawn(folder: Path, episode: Episode, camera: str, first: FirstDots) -> Path:
+    """The picture of the frame with the dots."""
     from hybrid_ik.pixels.dots.annotate import write_annotated_frames
     from hybrid_ik.pixels.dots.tracks import Tracks
 
-    positions = np.array([[dot.position for dot in dots]]).reshape(1, -1, 2)  # type: ignore[attr-defined]
-    tracks = Tracks(positions, np.ones(positions.shape[:2]))
-    for path in write_annotated_frames(folder, frames, tracks, camera=camera, first=first):  # type: ignore[arg-type]
-        print(f"wrote {path}")
+    dots = first.dots[camera]
+    tracks = Tracks(np.reshape([dot.position for dot in dots], (1, -1, 2)), np.array([[dot.score for dot in dots]]))
+    frames = episode.frames(camera, first.frame, first.frame + 1)
+    return write_annotated_frames(folder, frames, tracks, camera=camera, first=first.frame)[0]

@@ -17,12 +17,14 @@ from hybrid_ik.errors import InvalidInputError
 if TYPE_CHECKING:
     from hybrid_ik.samplers.pixel import PixelSampler
 
+FOUND, NOTHING_FOUND = 0, 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """Joints for the pixels of the dots, as a network answers them, one line for each of several.
 
-    With --rig the answer is refined until the dots lie where they are seen.
+    With --rig the answer is refined until the dots lie where they are seen; status 1 where they do not come to.
     """
 
     dots: tuple[float, ...]
@@ -45,19 +47,21 @@ def main(argv: Sequence[str]) -> int:
     from hybrid_ik.samplers.pixel import GRIPPER, PixelSampler
 
     sampler = PixelSampler(options.network)
-    rows = _refined(sampler, options) if options.rig else _proposed(sampler, options)
+    rows, status = _refined(sampler, options) if options.rig else (_proposed(sampler, options), FOUND)
     for row in rows:
         print(" ".join(f"{value:.3f}" for value in (*row, *([GRIPPER] if options.gripper else []))))
-    return 0
+    return status
 
 
 def _proposed(sampler: PixelSampler, options: PredictOptions) -> NDArray[np.float64]:
     """As the network answers `(n, n_joints)`."""
+    if not np.isfinite(options.dots).all():
+        raise InvalidInputError(f"--dots: a network needs all pixels, got {options.dots}; with --rig some may be nan")
     return sampler.predict(options.dots)[None] if options.n == 1 else sampler.sample(options.dots, options.n)
 
 
-def _refined(sampler: PixelSampler, options: PredictOptions) -> NDArray[np.float64]:
-    """One answer that explains the pixels `(1, n_joints)`; how well is said beside it."""
+def _refined(sampler: PixelSampler, options: PredictOptions) -> tuple[NDArray[np.float64], int]:
+    """The answer that explains the pixels best `(1, n_joints)`, and the exit status; how badly is said beside it."""
     from hybrid_ik.pixels.pixel_solver import PixelSolver
     from hybrid_ik.pixels.rig import load_rig
     from hybrid_ik.result import Status
@@ -75,4 +79,4 @@ def _refined(sampler: PixelSampler, options: PredictOptions) -> NDArray[np.float
         raise InvalidInputError(f"--dots: {len(rig.joint_names)} numbers or more must be seen to find as many joints")
     if not found.success:
         print(f"the dots lie {found.pixel_error:.1f} px from where these joints have them", file=sys.stderr)
-    return rig.from_model(found.q)[None]
+    return rig.from_model(found.q)[None], FOUND if found.success else NOTHING_FOUND

@@ -50,11 +50,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit status."""
     argv = _joined(list(argv))
     options = tyro.cli(PreprocessOptions, prog="hybrid-ik pixels preprocess", args=argv)
-    from hybrid_ik.pixels.preprocess import PreprocessConfig, follow_recording, pair_recording
+    from hybrid_ik.pixels.preprocess import PreprocessConfig, arm_joints, follow_recording, pair_recording
     from hybrid_ik.pixels.processed import save_processed
     from hybrid_ik.pixels.recordings.dataset import open_dataset
 
     dataset = open_dataset(options.data, units=options.units, leave_out=options.leave_out)
+    arm_joints(dataset)  # before hours of following
     config = PreprocessConfig(
         dots=parse_dots(options.dots),
         first_frame=options.first_frame,

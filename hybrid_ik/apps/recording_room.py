@@ -162,6 +162,12 @@ class SensorConfig:
     exposure_jitter: float = 0.02
     """Standard deviation of the brightness, as a share of it; it wanders from frame to frame."""
 
+    def __post_init__(self) -> None:
+        """Check the numbers; raises InvalidInputError."""
+        for name, value in vars(self).items():
+            if not 0 <= value < np.inf:
+                raise InvalidInputError(f"sensor.{name}: expected 0 or more, got {value}")
+
 
 class Sensor:
     """A sensor whose brightness wanders, and whose pixels have noise of their own.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pixels.cameras.camera import Camera
+from hybrid_ik.pixels.recordings.description import MIN_SIDE
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
 
@@ -66,6 +67,9 @@ class RecordingScene:
     """
 
     def __init__(self, config: SceneConfig) -> None:
+        for name, side in ("width", config.width), ("height", config.height):
+            if side % 2 or side < MIN_SIDE:
+                raise InvalidInputError(f"{name}: expected an even number of at least {MIN_SIDE} pixels, got {side}")
         if not 0.001 <= config.dot_radius <= 0.03:
             raise InvalidInputError(f"dot_radius: expected 0.001 to 0.03 m, got {config.dot_radius}")
         if not 0.0 <= config.roll <= 3.0:

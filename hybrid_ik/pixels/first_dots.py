@@ -37,9 +37,12 @@ def find_first_dots(
 
     Raises:
         InvalidInputError: no camera, or numbers below 1.
+        DatasetError: no camera of that name, or a frame that is missing or damaged.
     """
     if not cameras or min(n, frames, within) < 1:
-        raise InvalidInputError(f"expected a camera and numbers from 1 on, got {cameras}, {n}, {frames}, {within}")
+        raise InvalidInputError(
+            f"expected a camera and numbers from 1 on, got cameras {cameras}, n {n}, frames {frames}, within {within}"
+        )
     starts = range(0, max(1, min(within, episode.length) - frames + 1), frames)
     return max((_found(episode, cameras, n, start, frames) for start in starts), key=lambda one: _agreement(one, n))
 

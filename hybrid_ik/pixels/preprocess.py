@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +24,7 @@ from hybrid_ik.pixels.dots.tracks import Tracks
 from hybrid_ik.pixels.lag import Lag, estimate_lag
 from hybrid_ik.pixels.processed import ProcessedRecording, read_arrays, write_arrays
 from hybrid_ik.pixels.recordings.dataset import Dataset, Episode
+from hybrid_ik.pixels.recordings.layout import is_gripper
 
 Array = NDArray[np.float64]
 Tracker = Literal["colour", "cotracker"]
@@ -28,8 +32,8 @@ Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 LOOK = 10  # frames of an episode in which dots are looked for
 CANDIDATES = 3  # things that may be dots, for each of them
+SETTLE = 900  # frames at most, after that in which dots were shown, from which their sizes are learned
 SAME_COLOUR = 90.0  # of 0 to 255, largest distance between colours of a dot in two episodes
-GRIPPER = "gripper"  # begins the name of the joint that is not the arm's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,8 @@ def follow_recording(
     """The dots of every episode, for every camera; what was followed before is read from the folder.
 
     Colours are learned in the first episode. In the others dots are found again by their colours, so the dots need be
-    shown by hand once only.
+    shown by hand once only. No episode depends on how another one was followed: a run that was interrupted ends with
+    the same tracks.
 
     Args:
         dataset: the recording.
@@ -82,19 +87,31 @@ def follow_recording(
 
     Raises:
         InvalidInputError: a camera that is not there, or no dot where one was said to be.
-        DatasetError: tracks in the folder that belong to other settings; or a defect that tables and videos show
-            before they are followed.
+        DatasetError: tracks in the folder that belong to another recording or other settings; or a defect that tables
+            and videos show before they are followed.
         MissingPackageError: PyAV or OpenCV is not installed, or CoTracker3 cannot be loaded.
     """
     unknown = [camera for camera in config.dots if camera not in dataset.camera_names]
     if unknown or not config.dots:
         raise InvalidInputError(f"dots: no camera {unknown}; the recording has {', '.join(dataset.camera_names)}")
     dataset.verify()
-    trackers = {camera: DotTracker(dots, camera) for camera, dots in config.dots.items()}
-    return [
-        [_follow(episode, camera, trackers[camera], config, folder, progress) for camera in config.dots]
-        for episode in dataset.episodes
-    ]
+    shown = [_shown(dataset.episodes[0], camera, config) for camera in config.dots]
+    return [[_follow(episode, dots, config, folder, progress) for dots in shown] for episode in dataset.episodes]
+
+
+def arm_joints(dataset: Dataset) -> NDArray[np.bool_]:
+    """Which joints of a recording are the arm's `(n_joints,)`: all but the gripper; ask before dots are followed.
+
+    Raises:
+        InvalidInputError: units that nobody knows, or not one gripper.
+    """
+    name, joints = dataset.layout.name, dataset.joint_names
+    if dataset.units is None:
+        raise InvalidInputError(f"units: {name} does not say those of its joints; say degrees or normalised (--units)")
+    arm = np.array([not is_gripper(joint) for joint in joints])
+    if arm.sum() != len(arm) - 1:
+        raise InvalidInputError(f"joints: expected one with 'gripper' in its name, {name} has {', '.join(joints)}")
+    return arm
 
 
 def pair_recording(
@@ -108,30 +125,25 @@ def pair_recording(
         The processed recording, and what was found of the lag; None where it was given.
 
     Raises:
-        InvalidInputError: units that nobody knows, no gripper, or a lag that was to be estimated and is not clear.
+        InvalidInputError: as `arm_joints`; a lag that was to be estimated and is not clear; or no frame with a partner.
     """
-    if dataset.units is None:
-        raise InvalidInputError(
-            "units: the recording does not say those of its joints; say degrees or normalised (--units)"
-        )
-    found = None
-    lag = config.lag
-    if lag is None:
-        found = _estimated(dataset, tracks)
-        if not found.clear:
-            raise InvalidInputError(f"the lag cannot be told from this recording: {found.words} Give it")
-        lag = found.offset
-    arm = np.array([not name.startswith(GRIPPER) for name in dataset.joint_names])
-    if arm.sum() != len(arm) - 1:
-        raise InvalidInputError(f"joints: expected one whose name begins with {GRIPPER}, got {dataset.joint_names}")
+    arm = arm_joints(dataset)
+    found = _estimated(dataset, tracks) if config.lag is None else None
+    lag = found.offset if found else config.lag
+    assert lag is not None and dataset.units is not None
     parts = [_paired(episode, views, lag) for episode, views in zip(dataset.episodes, tracks, strict=True)]
     dots, joints, frames = (np.concatenate(column) for column in zip(*parts, strict=True))
-    lengths = [len(part[1]) for part in parts]
+    if not len(frames):
+        longest = max(len(views[0].positions) for views in tracks)
+        raise InvalidInputError(
+            f"lag: at {lag} frames no picture has its joints, of {longest} frames an episode. Give a smaller one "
+            "(--frame-offset), or follow more frames (--max-frames)"
+        )
     recording = ProcessedRecording(
         dots=dots.astype(np.float32),
         joints=joints[:, arm],
         gripper=joints[:, ~arm][:, 0],
-        episode=np.repeat([episode.index for episode in dataset.episodes], lengths),
+        episode=np.repeat([episode.index for episode in dataset.episodes], [len(part[1]) for part in parts]),
         frame=frames,
         joint_names=tuple(np.array(dataset.joint_names)[arm].tolist()),
         units=dataset.units,
@@ -143,23 +155,71 @@ def pair_recording(
     return recording, found
 
 
-def _follow(
-    episode: Episode, camera: str, tracker: DotTracker, config: PreprocessConfig, folder: Path, progress: Progress
-) -> Tracks:
-    path = folder / f"episode_{episode.index:06d}_{camera}.npz"
-    dots = np.asarray(config.dots[camera], dtype=float).tolist()
-    settings = {"dots": dots, "first_frame": config.first_frame, "max_frames": config.max_frames}
-    settings["tracker"] = config.tracker
-    count = min(episode.length, config.max_frames or episode.length)
-    kept = _read(path, settings, count)
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The dots of a camera in the frame in which they were shown: all that is known of them when an episode begins."""
+
+    camera: str
+    dots: Array
+    episode: Episode
+    frame: int
+    most: int
+    """Frames after it from which their sizes are learned, too."""
+
+    @cached_property
+    def tracker(self) -> DotTracker:
+        """One that has learned them in that frame; not to be changed."""
+        tracker = DotTracker(self.dots, self.camera)
+        tracker.step(next(self.episode.frames(self.camera, self.frame)))
+        return tracker
+
+    @cached_property
+    def settled(self) -> DotTracker:
+        """The same after some frames, in which it has seen them turn.
+
+        With sizes of one frame alone, 657 visible dots of 28,800 were lost in the 16 times that this was needed in a
+        drawn recording of 20 minutes; with these, 366.
+        """
+        tracker, stop = deepcopy(self.tracker), min(self.frame + self.most, self.episode.length)
+        for frame in self.episode.frames(self.camera, min(self.frame + 1, stop), stop):
+            tracker.step(frame)
+        return tracker
+
+
+def _shown(episode: Episode, camera: str, config: PreprocessConfig) -> _Shown:
+    """Checked: there is a dot at each of the places."""
+    frame = config.first_frame
+    if not 0 <= frame < episode.length:
+        raise InvalidInputError(
+            f"first_frame: episode {episode.index} has the frames 0 to {episode.length - 1}, got {frame}"
+        )
+    shown = _Shown(camera, config.dots[camera], episode, frame, min(SETTLE, config.max_frames or SETTLE))
+    _ = shown.tracker
+    return shown
+
+
+def _follow(episode: Episode, shown: _Shown, config: PreprocessConfig, folder: Path, progress: Progress) -> Tracks:
+    """The tracks of one camera, from the folder or into it."""
+    camera, path = shown.camera, folder / f"episode_{episode.index:06d}_{shown.camera}.npz"
+    settings = _settings(episode, shown, config)
+    kept = _read(path, settings)
     if kept is None:
-        tracker = _begun(episode, camera, tracker) if tracker.dots else _learned(episode, camera, tracker, config)
+        tracker, count = _begun(episode, shown), min(episode.length, config.max_frames or episode.length)
         frames = progress(islice(episode.frames(camera), count), f"episode {episode.index}, {camera}", count)
         kept = tracker.follow(frames) if config.tracker == "colour" else _by_network(tracker, frames, config)
         write_arrays(path, {**kept._asdict(), "settings": np.array(json.dumps(settings))})
-    elif not tracker.dots:  # colours are learned where the dots were shown
-        tracker.step(next(episode.frames(camera, config.first_frame)))
     return kept
+
+
+def _settings(episode: Episode, shown: _Shown, config: PreprocessConfig) -> dict[str, Any]:
+    """All that the tracks depend on, plain data; joints tell recordings apart in which the dots begin alike."""
+    return {
+        "dots": np.asarray(shown.dots, dtype=float).tolist(),
+        "first_frame": shown.frame,
+        "max_frames": config.max_frames,
+        "tracker": config.tracker,
+        "joints": zlib.crc32(episode.joints.tobytes()),
+    }
 
 
 def _by_network(tracker: DotTracker, frames: Iterable[Frame], config: PreprocessConfig) -> Tracks:
@@ -178,58 +238,61 @@ def _by_network(tracker: DotTracker, frames: Iterable[Frame], config: Preprocess
     return Tracks(np.concatenate([missing, tracks.positions]), confidence)
 
 
-def _learned(episode: Episode, camera: str, tracker: DotTracker, config: PreprocessConfig) -> DotTracker:
-    """The same, with the colours of the frame in which the dots were shown; where that is the first, it learns them."""
-    if config.first_frame >= episode.length or config.first_frame < 0:
-        raise InvalidInputError(
-            f"first_frame: episode {episode.index} has the frames 0 to {episode.length - 1}, got {config.first_frame}"
-        )
-    if config.first_frame:
-        tracker.step(next(episode.frames(camera, config.first_frame)))
-        tracker.restart()
-    return tracker
+def _begun(episode: Episode, shown: _Shown) -> DotTracker:
+    """The tracker of an episode: a fresh one where all dots are found by their colours, else one that knows these.
 
-
-def _begun(episode: Episode, camera: str, tracker: DotTracker) -> DotTracker:
-    """The tracker for another episode: a fresh one where all dots are found by their colours, else the same.
-
-    After `DotTracker.restart` alone a dot in full view was missed in whole episodes of rendered recordings.
+    With the latter alone a dot in full view was missed in whole episodes of rendered recordings.
     """
-    reference = tracker.dots
-    found = find_dots(episode.frames(camera, 0, min(LOOK, episode.length)), CANDIDATES * len(reference), LOOK)
+    if episode.index == shown.episode.index:
+        return _restarted(shown.tracker) if shown.frame else DotTracker(shown.dots, shown.camera)
+    reference = shown.tracker.dots
+    found = find_dots(episode.frames(shown.camera, 0, min(LOOK, episode.length)), CANDIDATES * len(reference), LOOK)
     matched = in_order_of(reference, found)[: len(reference)]
     alike = [np.linalg.norm(dot.rgb - one.rgb) < SAME_COLOUR for dot, one in zip(matched, reference, strict=False)]
     if len(alike) == len(reference) and all(alike):
-        return DotTracker(np.array([dot.position for dot in matched]), camera)
-    tracker.restart()
-    return tracker
+        return DotTracker(np.array([dot.position for dot in matched]), shown.camera)
+    return _restarted(shown.settled)
 
 
-def _read(path: Path, settings: dict[str, Any], count: int) -> Tracks | None:
+def _restarted(tracker: DotTracker) -> DotTracker:
+    """Another one with the same colours and sizes, which knows no places."""
+    other = deepcopy(tracker)
+    other.restart()
+    return other
+
+
+def _read(path: Path, settings: dict[str, Any]) -> Tracks | None:
     """Tracks that were written before; None where there are none."""
     if not path.is_file():
         return None
-    arrays = read_arrays(path)
     try:
+        arrays = read_arrays(path)
         tracks, made_with = Tracks(arrays["positions"], arrays["confidence"]), json.loads(str(arrays["settings"]))
-    except (KeyError, ValueError) as error:
-        raise DatasetError(f"{path}: no tracks are in it ({error}); delete it, and they are followed again") from error
-    if made_with != settings or len(tracks.positions) != count:
+    except (DatasetError, KeyError, ValueError) as error:
         raise DatasetError(
-            f"{path}: of another run, with {made_with} and {len(tracks.positions)} frames; now {settings} and {count}. "
-            "Choose another folder, or delete it"
+            f"{path}: no tracks can be read ({error}). Delete it, and they are followed again"
+        ) from error
+    if made_with != settings:
+        raise DatasetError(
+            f"{path}: of another recording or run, with {made_with}; now {settings}. Write elsewhere (--out), or "
+            f"delete the folder {path.parent}"
         )
     return tracks
 
 
 def _estimated(dataset: Dataset, tracks: list[list[Tracks]]) -> Lag:
-    """Of the camera that tells it best."""
+    """Of the camera that tells it best; checked to be clear."""
     joints = [episode.joints for episode in dataset.episodes]
     lags = []
     for camera in range(len(tracks[0])):
         seen = [views[camera].positions for views in tracks]
         lags.append(estimate_lag(seen, [q[: len(p)] for q, p in zip(joints, seen, strict=True)]))
-    return max(lags, key=lambda lag: (lag.clear, lag.quality))
+    best = max(lags, key=lambda lag: (lag.clear, lag.quality))
+    if not best.clear:
+        raise InvalidInputError(
+            f"the lag cannot be told from this recording: {best.words}. Give it in frames (--frame-offset)"
+        )
+    return best
 
 
 def _paired(episode: Episode, views: list[Tracks], lag: int) -> tuple[Array, Array, NDArray[np.int64]]:

@@ -77,7 +77,7 @@ class Truth:
         heading = {
             "cameras": {name: camera.to_dict() for name, camera in self.cameras.items()},
             "dots": list(self.dots),
-            "lag": self.lag,
+            "lag": float(self.lag),
             "settings": dict(self.settings),
         }
         rows = {name: getattr(self, name) for name in (*ROWS, "visible")}

@@ -29,6 +29,8 @@ FINE = 16  # parts of a pixel, in which OpenCV is told where to draw
 def draw_dots(frame: Frame, tracks: Tracks, index: int) -> Frame:
     """A copy of a frame with a cross on every dot, its way of the last 20 frames, and its number.
 
+    Beside that stands how sure the tracker was; nothing where that is NaN.
+
     Where a dot is not seen, a white square with a question mark stands where it was seen last.
 
     Args:
@@ -46,7 +48,9 @@ def draw_dots(frame: Frame, tracks: Tracks, index: int) -> Frame:
         way = tracks.positions[: index + 1, dot]
         _draw_way(picture, way[-TRAIL:], COLOURS[dot % len(COLOURS)])
         if np.isfinite(way[-1]).all():
-            _draw_cross(picture, way[-1], f"{dot + 1} {tracks.confidence[index, dot]:.2f}", COLOURS[dot % len(COLOURS)])
+            sure = tracks.confidence[index, dot]
+            words = f"{dot + 1} {sure:.2f}" if np.isfinite(sure) else f"{dot + 1}"
+            _draw_cross(picture, way[-1], words, COLOURS[dot % len(COLOURS)])
         else:
             _draw_lost(picture, way, f"{dot + 1} ?")
     return picture

@@ -16,6 +16,7 @@ from hybrid_ik.pixels.recordings.layout import (
     ACTION,
     BEYOND,
     EPISODES_PATH,
+    INFO_PATH,
     STATE,
     Layout,
     Units,
@@ -207,11 +208,20 @@ class Episode:
     def _label(self) -> str:
         return f"{self.layout.name}: episode {self.index}"
 
+    def _table(self) -> Path:
+        """The file that its table is in."""
+        try:
+            chunk, file = (int(self.places[f"data/{what}"]) for what in PLACES[:2])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{self._label}: meta/episodes does not say where its table lies ({error!r}); fetch the dataset again"
+            ) from error
+        return self.layout.file(self.layout.data_path, chunk, file)
+
     def _columns(self, key: str, width: int) -> Array:
         """A feature of every frame `(n, width)`, checked."""
         self.layout.feature(key)
-        chunk, file = int(self.places["data/chunk_index"]), int(self.places["data/file_index"])
-        path = self.layout.file(self.layout.data_path, chunk, file)
+        path = self._table()
         table = read_table(path, self._label, ["frame_index", key], [("episode_index", "==", self.index)])
         self._check_frames(table["frame_index"].to_numpy(), path)
         values = self._numbers(table[key].to_pylist(), width, key)
@@ -310,7 +320,7 @@ def _check_cameras(layout: Layout) -> None:
 
 
 def _check_total(layout: Layout, found: int) -> None:
-    expected = read_json(layout.root / "meta/info.json", layout.name).get("total_episodes", found)
+    expected = read_json(layout.root / INFO_PATH, layout.name).get("total_episodes", found)
     if found < expected or not found:
         raise DatasetError(
             f"{layout.name}: meta/episodes lists {found} episodes, and meta/info.json says {expected}. Fetch the "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,6 @@ def _heading(path: Path) -> tuple[object, ...]:
         return stream.time_base, context.codec.id, context.width, context.height, context.extradata
 
 
-def _packets(source, stream):  # type: ignore[no-untyped-def]
+def _packets(source: Any, stream: Any) -> Iterator[Any]:
     """Packets with pictures in them."""
     return (packet for packet in source.demux(stream) if packet.size)
