@@ -15,7 +15,7 @@ from typing import Any
 from peer_tables import PEER_TABLES
 from pixel_tables import PIXEL_TABLES, short_table
 from record import RESULTS
-from regression_tables import REGRESSION_TABLES
+from regression_tables import REGRESSION_TABLES, regression_short_table
 from speed_tables import SPEED_TABLES
 from tables import duration, heading, line, source
 from tracking_tables import TRACKING_TABLES
@@ -236,6 +236,7 @@ DOCUMENTS: dict[Path, dict[str, Table]] = {
     README: {
         "compare table": ("compare", compare_table),
         "coverage table": ("compare", coverage_table),
+        "regression table": ("neurokinematics", regression_short_table),
         "pixels table": ("pixels", short_table),
     },
     DOCS / "network.md": {

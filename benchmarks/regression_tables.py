@@ -37,6 +37,18 @@ def domains_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", source(result)])
 
 
+def regression_short_table(result: dict[str, Any]) -> str:
+    """How far the run with weight 1 is off, and what refinement makes of it."""
+    lines = heading("trained on", "tip off by, mean", "99 %", "refined, exact", "with further starts")
+    rows = {(row["domain"], row["run"]): row for row in result["rows"]}
+    for refined in sorted(result["refinement"], key=lambda refined: list(DOMAINS).index(refined["domain"])):
+        row = rows[refined["domain"], "lambda_1"]
+        cells = [_millimetres(row["distance_mean"]), _millimetres(row["distance_p99"])]
+        cells += [f"{100 * refined[name]:.4g} %" for name in ("alone", "solver")]
+        lines.append(line(DOMAINS[refined["domain"]], *cells))
+    return "\n".join([*lines, "", source(result)])
+
+
 def branches_table(result: dict[str, Any]) -> str:
     """The distance of predictions by the number of branches of the pose."""
     lines = heading("branches", *(f"{DOMAINS[name]}: poses | median | 90 %" for name in ("one", "all")))

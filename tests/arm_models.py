@@ -44,6 +44,13 @@ def check_home(model, robot, regular):
     assert not touching(model, model.key("home").qpos)
 
 
+def check_turning(model, limits):
+    """Whatever the joints behind the third do, the arm at home touches nothing."""
+    home = model.key("home").qpos
+    for q in random_joints(limits, 100):
+        assert not touching(model, [*home[:3], *q[3:]])
+
+
 def check_collision(model, limits, degrees, pair):
     """A posture within the limits in which a pair of bodies meets."""
     q = np.radians(degrees)

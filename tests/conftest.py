@@ -116,9 +116,3 @@ def pristine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def root(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may damage."""
     return shutil.copytree(pristine, tmp_path / "copy")
-
-
-@pytest.fixture(scope="session")
-def from_pixels(tmp_path_factory):
-    """Where `examples/07_so100_from_pixels.py` is run: for the second time it takes what the first one left."""
-    return tmp_path_factory.mktemp("so100_from_pixels")

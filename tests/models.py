@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mujoco
+import numpy as np
 
+from hybrid_ik.chain import Chain
 from hybrid_ik.robot import Robot
 
 
@@ -153,3 +155,16 @@ REFUSED = {
     ),
     "no joint": (mjcf("<body name='box'><geom size='.1'/><site name='tip'/></body>"), r"no joint between .*bodies:"),
 }
+
+
+def turret() -> Chain:
+    """Two hinges and a slide, which reach each pose in one way."""
+    return Chain.from_axes(
+        kinds=("hinge", "hinge", "slide"),
+        origins=[[0, 0, 0], [0, 0, 0.4], [0.3, 0, 0.4]],
+        axes=[[0, 0, 1], [0, 1, 0], [1, 0, 0]],
+        T_base_tip=np.eye(4),
+        lower=[-2.0, -1.5, 0.0],
+        upper=[2.0, 1.5, 0.3],
+        joint_names=("one", "two", "three"),
+    )

@@ -69,6 +69,16 @@ def check_answers(solver, pose, q):
     assert (errors(solver, pose, q) <= 1.001e-6).all()
 
 
+def beside_points(solver, pose):
+    """The whole set of a pose, and joints at four places along its curves beside each of its points (n, 4, dof)."""
+    found = solver.solve_all(pose)
+    rows = np.arange(len(found.q))
+    beside = found.along(rows, np.tile([-0.5, 0.0, 0.25, 1.0], (len(rows), 1)))
+    assert beside.shape == (len(rows), 4, solver.robot.dof)
+    check_answers(solver, pose, beside.reshape(-1, solver.robot.dof))
+    return found, beside
+
+
 def least_singular_value(solver, q):
     """Of the Jacobian of what the arm has to place, for joints (n, dof)."""
     rows = 6 if solver.refiner.config.orientation_weight > 0 else 3

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 import demo
 import gallery
-from test_examples import skip_where_it_cannot_run
+from test_examples import FROM_PIXELS, check_example, skip_where_it_cannot_run
 
 EXAMPLES = gallery.EXAMPLES
 TEXT = (EXAMPLES / "README.md").read_text()
@@ -40,17 +40,35 @@ def test_pictures_are_drawn_from_what_the_examples_find(tmp_path, capsys):
     assert capsys.readouterr().out == "drew 02_many_solutions\n"
 
 
-@needs_rendering
-@pytest.mark.parametrize("name", [name for name in gallery.PICTURES if name != "02_many_solutions"])
-def test_every_picture_can_be_drawn_again(tmp_path, monkeypatch, from_pixels, name):
-    skip_where_it_cannot_run(name)
-    monkeypatch.chdir(from_pixels)
+def check_picture(name, folder, monkeypatch):
+    """Draws the picture of an example, small."""
     monkeypatch.setattr(gallery, "SIZE", {"width": 48, "height": 36})
     monkeypatch.setattr(gallery, "FILM", {"width": 48, "height": 36})
     monkeypatch.setattr(motion, "FRAMES", (6, 6))
-    gallery.main(str(tmp_path), name)
-    (path,) = tmp_path.iterdir()
+    gallery.main(str(folder), name)
+    (path,) = folder.iterdir()
     assert path.stem == name and path.name in {Path(shown).name for shown in SHOWN}
+
+
+@needs_rendering
+@pytest.mark.parametrize("name", [name for name in gallery.PICTURES if name not in ("02_many_solutions", FROM_PIXELS)])
+def test_every_picture_can_be_drawn_again(tmp_path, monkeypatch, name):
+    check_picture(name, tmp_path, monkeypatch)
+
+
+@needs_rendering
+def test_pixels_are_explained_and_drawn_again_from_what_the_first_run_left(tmp_path, monkeypatch):
+    """One test, because the example takes minutes where it finds nothing; its joints are of an unseen episode."""
+    skip_where_it_cannot_run(FROM_PIXELS)
+    rows = check_example(EXAMPLES / f"{FROM_PIXELS}.py", tmp_path, timeout=600).splitlines()
+    rows = [re.split(r" {2,}", line.strip()) for line in rows]
+    tips = {row[0]: float(row[1]) for row in rows if len(row) == 5 and row[1][0].isdigit()}
+    assert tips["MLP"] < 60.0 and tips["MeanFlow"] < 60.0
+    assert tips["MLP, refined"] < 2.0 and tips["MeanFlow, refined, best of 16"] < 2.0
+    left = (tmp_path / "runs" / "so100_from_pixels").glob("*.mp4")
+    assert {path.name for path in left} == {"front.mp4", "side.mp4"}
+    monkeypatch.chdir(tmp_path)
+    check_picture(FROM_PIXELS, tmp_path / "pictures", monkeypatch)
 
 
 @needs_rendering

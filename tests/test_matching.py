@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from models import turret
 
-from hybrid_ik.chain import Chain
 from hybrid_ik.encoding import Encoder
 from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.kernels.cpu import forward_kinematics
@@ -77,15 +77,7 @@ def test_answers_reach_their_poses_inside_the_limits_and_are_spread(panda, encod
 
 def test_few_answers_are_repeated_alike():
     """A planar arm with two hinges and a slide reaches each pose in one way."""
-    arm = Chain.from_axes(
-        kinds=("hinge", "hinge", "slide"),
-        origins=[[0, 0, 0], [0, 0, 0.4], [0.3, 0, 0.4]],
-        axes=[[0, 0, 1], [0, 1, 0], [1, 0, 0]],
-        T_base_tip=np.eye(4),
-        lower=[-2.0, -1.5, 0.0],
-        upper=[2.0, 1.5, 0.3],
-        joint_names=("one", "two", "three"),
-    )
+    arm = turret()
     q = AnswerStream(Encoder(arm, "rotation6d"), 8).make(4, 0).q
     assert q.shape == (4, 8, 3)
     for row in q:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from path_cases import solver
-from set_cases import check_answers, errors, joints, reachable
+from set_cases import beside_points, check_answers, errors, joints, reachable
 
 from hybrid_ik import HybridSolver, Pose, Status, pose_error
 from hybrid_ik.errors import InvalidInputError
@@ -307,12 +307,7 @@ def test_motions_that_cannot_be_are_refused():
 @pytest.mark.parametrize("name", CURVES)
 def test_answers_beside_a_point_lie_along_its_curve_and_end_where_arcs_do(name):
     arm = solver(name)
-    pose = reachable(arm, 2)[0]
-    found = arm.solve_all(pose)
-    point = np.arange(len(found.q))
-    beside = found.along(point, np.tile([-0.5, 0.0, 0.25, 1.0], (len(point), 1)))
-    assert beside.shape == (len(point), 4, arm.robot.dof)
-    check_answers(arm, pose, beside.reshape(-1, arm.robot.dof))
+    found, beside = beside_points(arm, reachable(arm, 2)[0])
     assert_allclose(beside[:, 1], found.q, atol=2e-6)
     for number, piece in enumerate(found):
         own = beside[found.piece == number]

@@ -6,12 +6,12 @@ import mujoco
 import numpy as np
 import pytest
 import trimesh
-from models import GANTRY, mjcf
+from models import mjcf
 from scipy.spatial import cKDTree
 
 from hybrid_ik.apps.clustering import cluster_size, clustered
-from hybrid_ik.apps.shapes import geom_colour, ghost_parts, skeleton, solid_parts, visible_parts
-from hybrid_ik.robot import Robot
+from hybrid_ik.apps.outline import geom_colour
+from hybrid_ik.apps.shapes import ghost_parts, solid_parts, visible_parts
 
 PRIMITIVES = {
     "<geom type='box' size='.1 .2 .3'": (8 * 0.006, (0.1, 0.2, 0.3)),
@@ -106,20 +106,3 @@ def test_flat_faces_and_edges_of_a_box_stay_where_they_are():
     vertices, faces = clustered(np.asarray(box.vertices), np.asarray(box.faces, np.int64), 0.21)
     assert len(vertices) < len(box.vertices) / 4
     assert trimesh.Trimesh(vertices, faces).volume == pytest.approx(1.0, rel=0.02)
-
-
-def test_a_model_without_shapes_is_drawn_as_bones_from_joint_to_joint_and_to_the_tip():
-    robot = Robot(Robot(mujoco.MjSpec.from_string(GANTRY), tip="tip").model, tip="tip")  # a slim model
-    model = robot.drawable_model()
-    assert model.ngeom == 0
-    bones = skeleton(robot, model)
-    assert {part.body for part in bones} >= {1, 2, 3, 4, 5} and solid_parts(robot, model)
-    rail = next(part for part in bones if part.body == 0)  # the first slide, two metres long
-    assert np.linalg.norm(np.ptp(rail.vertices, axis=0)) > 2.0
-    data = mujoco.MjData(model)
-    data.qpos = robot.model_qpos(robot.home)
-    mujoco.mj_kinematics(model, data)
-    last = bones[-1]
-    tip = (robot.T_world_base @ robot.forward_kinematics(robot.home)).position
-    world = last.vertices @ data.xmat[last.body].reshape(3, 3).T + data.xpos[last.body]
-    assert np.linalg.norm(world - tip, axis=1).min() < 0.05

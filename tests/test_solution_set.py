@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from set_cases import (
     CURVES,
     POINTS,
+    beside_points,
     check_answers,
     errors,
     hausdorff,
@@ -288,12 +289,7 @@ def test_samples_of_points_take_each_of_them_as_often():
 @pytest.mark.parametrize("name", ["panda", "endless roll"])
 def test_answers_beside_points_lie_between_them_along_the_curve(name):
     arm = solver(name)
-    pose = reachable(arm, 1)[0]
-    found = arm.solve_all(pose)
-    rows = np.arange(len(found.q))
-    beside = found.along(rows, np.tile([-0.5, 0.0, 0.25, 1.0], (len(rows), 1)))
-    assert beside.shape == (len(rows), 4, arm.robot.dof)
-    check_answers(arm, pose, beside.reshape(-1, arm.robot.dof))
+    found, beside = beside_points(arm, reachable(arm, 1)[0])
     assert_allclose(beside[:, 1], found.q, atol=1e-5)
     for piece in range(len(found)):
         own = beside[found.piece == piece]

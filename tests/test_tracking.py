@@ -19,13 +19,19 @@ TURN = 2.0 * np.pi
 BENT = np.array([0.0, -1.2, 1.5, 0.4, 0.8, 0.0])  # joints of the KR6 in the middle of their ranges
 
 
+def tracked(arm, seed):
+    """A path that `track` found, without a jump, and the joints it was made from."""
+    poses, q = along_path(arm, seed)
+    path = arm.track(poses, start=q[0])
+    check_continuous(arm, poses, path, q[0])
+    return path, q
+
+
 @pytest.mark.parametrize("name", ONE_SPARE)
 def test_a_path_made_from_joints_is_tracked_without_a_jump_and_costs_hardly_more(name):
     arm = solver(name)
     for seed in range(3):
-        poses, q = along_path(arm, seed)
-        path = arm.track(poses, start=q[0])
-        check_continuous(arm, poses, path, q[0])
+        path, q = tracked(arm, seed)
         assert_allclose(path.cost, cost_of(arm.robot, path.q), rtol=1e-9)
         assert path.cost < 1.1 * cost_of(arm.robot, q)
 
@@ -34,9 +40,7 @@ def test_a_path_made_from_joints_is_tracked_without_a_jump_and_costs_hardly_more
 def test_an_arm_without_a_spare_joint_comes_back_to_the_joints_that_a_path_was_made_from(name):
     arm = solver(name)
     for seed in range(3):
-        poses, q = along_path(arm, seed)
-        path = arm.track(poses, start=q[0])
-        check_continuous(arm, poses, path, q[0])
+        path, q = tracked(arm, seed)
         plain = least_singular_value(arm, q) > 0.02  # elsewhere joints move a lot for what the tip hardly sees
         assert_allclose(path.q[plain], q[plain], atol=0.01)
         assert path.cost < 1.02 * cost_of(arm.robot, q)
@@ -46,9 +50,7 @@ def test_an_arm_without_a_spare_joint_comes_back_to_the_joints_that_a_path_was_m
 def test_arms_with_two_spare_joints_or_more_are_tracked_too(name):
     arm = solver(name)
     for seed in range(4):
-        poses, q = along_path(arm, seed)
-        path = arm.track(poses, start=q[0])
-        check_continuous(arm, poses, path, q[0])
+        path, q = tracked(arm, seed)
         assert path.cost < 2.0 * cost_of(arm.robot, q)
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from models import turret
 
-from hybrid_ik.chain import Chain
 from hybrid_ik.checkpoint import load_network
 from hybrid_ik.errors import CheckpointError, HybridIKError, InvalidInputError
 from hybrid_ik.learning import loop, training
@@ -28,15 +28,7 @@ SMALL = NetworkConfig(width=16, depth=2, trunk_width=16, trunk_depth=1)
 
 @pytest.fixture(scope="module")
 def arm():
-    return Chain.from_axes(
-        kinds=("hinge", "hinge", "slide"),
-        origins=[[0, 0, 0], [0, 0, 0.4], [0.3, 0, 0.4]],
-        axes=[[0, 0, 1], [0, 1, 0], [1, 0, 0]],
-        T_base_tip=np.eye(4),
-        lower=[-2.0, -1.5, 0.0],
-        upper=[2.0, 1.5, 0.3],
-        joint_names=("one", "two", "three"),
-    )
+    return turret()
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from models import GANTRY
 
-from hybrid_ik.apps.explorer import Settings, distance_colours
+from hybrid_ik.apps import web
+from hybrid_ik.apps.cli import main
+from hybrid_ik.apps.explorer import Explorer, Settings, distance_colours
 from hybrid_ik.apps.web import serve, time_updates
 from hybrid_ik.apps.web_server import PORTS_TRIED, ViewerUnavailableError
 from hybrid_ik.apps.web_text import amount, css, joints_html, state_html
@@ -280,6 +282,24 @@ def test_an_update_is_timed(page):
     targets = Pose(np.linspace([0.4, 0.0, 0.5], [0.4, 0.2, 0.5], 5), np.tile([0.0, 1, 0, 0], (5, 1)))
     seconds = time_updates(page, targets)
     assert seconds.shape == (5,) and 0 < np.median(seconds) < 1
+
+
+def test_the_command_serves_the_explorer_that_it_made(monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(Explorer, "__init__", _noting(made, Explorer.__init__))
+    served = []
+    monkeypatch.setattr(web.Page, "wait", lambda page, seconds: served.append(page.explorer))
+    assert main(["view", "--web", "--port", "0", "-n", "3", "--sampler", "lookup"]) == 0
+    assert served == made and served[0].settings == Settings(n_solutions=3, sampler="lookup")
+    assert "in a browser" in capsys.readouterr().out
+
+
+def _noting(made, init):
+    def noted(self, *arguments, **more):
+        init(self, *arguments, **more)
+        made.append(self)
+
+    return noted
 
 
 def test_amounts_have_three_digits_and_a_prefix():

@@ -10,7 +10,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_ik.apps.outline import HIGHEST_GROUP, floor_height
+from hybrid_ik.apps.bones import Bone, bones, is_bare
+from hybrid_ik.apps.outline import floor_height
 from hybrid_ik.apps.studio import Depth, Image, Studio, add_arrow, add_capsule
 from hybrid_ik.pose import Pose
 from hybrid_ik.robot import Robot
@@ -23,7 +24,6 @@ AXIS_COLOURS = np.array([[0.90, 0.15, 0.16, 1.0], [0.12, 0.68, 0.22, 1.0], [0.13
 GHOST = 0.18  # how opaque ghosts are
 SHADOW = 0.35  # how much of the light it takes
 BONE = np.array([0.78, 0.79, 0.80])  # of a skeleton that has no colour
-THICKNESS = 0.02  # of bones, in parts of the size of the arm
 IN_FRONT = 1.002  # times as near as what it hides: parts in common may turn on their axis, facet by facet
 SAME_PLACE = 1e-4  # m, and entries of the rotation matrix
 ARROW = 0.15  # length of the target's arrows, in parts of the height of the picture
@@ -34,20 +34,22 @@ class Arm:
 
     Args:
         studio: where it is photographed.
-        robot: the arm.
-        q: joints `(dof,)` [rad, or m].
+        qpos: all joints `(nq,)` of its model.
         colour: red, green and blue in [0, 1]; its own colours if None.
+        skeleton: what is drawn with the model, which may have no shapes.
     """
 
-    def __init__(self, studio: Studio, robot: Robot, q: Array, colour: Array | None) -> None:
-        self.studio, self.robot, self.q, self.colour = studio, robot, q, colour
+    def __init__(self, studio: Studio, qpos: Array, colour: Array | None, skeleton: Sequence[Bone]) -> None:
+        self.studio, self.qpos, self.colour, self.skeleton = studio, qpos, colour, skeleton
 
     def add(self, scene: mujoco.MjvScene) -> None:
-        """Add the model, and a skeleton if it has no shapes."""
-        self.studio.place(self.robot.model_qpos(self.q))
+        """Add the model and the skeleton."""
+        self.studio.place(self.qpos)
         self.studio.add_model(scene, self.colour)
-        if _is_bare(self.studio.model):
-            _add_skeleton(scene, self.studio, self.robot, self.q, BONE if self.colour is None else self.colour)
+        rgba = np.array([*(BONE if self.colour is None else self.colour), 1.0])
+        for bone in self.skeleton:
+            start, end = self.studio.in_world(bone.body, np.stack([bone.start, bone.end]))
+            add_capsule(scene, start, end, bone.radius, rgba)
 
 
 class Composition:
@@ -66,12 +68,13 @@ class Composition:
         self, studio: Studio, robot: Robot, q: Array, target: Pose | None, azimuth: float, elevation: float
     ) -> None:
         self.studio, self.robot = studio, robot
+        self._skeleton = bones(robot, studio.model) if is_bare(studio.model) else []
         self._T_world_target = None if target is None else robot.T_world_base @ target
         self._length = self._frame(robot.model_qpos(q), azimuth, elevation)
 
     def arm(self, q: Array, colour: Array | None = None) -> Arm:
         """A posture `(dof,)`, in its own colours or in one."""
-        return Arm(self.studio, self.robot, q, colour)
+        return Arm(self.studio, self.robot.model_qpos(q), colour, self._skeleton)
 
     def layer(self, arm: Arm) -> Layer:
         """An arm alone, as it is laid over the room."""
@@ -107,8 +110,9 @@ class Composition:
         for positions in qpos if len(qpos) else [studio.model.qpos0]:
             studio.place(positions)
             c, r = studio.spheres()
-            centres.append(c)
-            radii.append(r)
+            ends = [studio.in_world(bone.body, np.stack([bone.start, bone.end])) for bone in self._skeleton]
+            centres.append(np.concatenate([c, *ends]))
+            radii.append(np.concatenate([r, np.zeros(2 * len(ends))]))
             frames.append(studio.geom_frames())
         studio.plain = np.ptp(frames, axis=0).max(-1) < SAME_PLACE
         points, reach = np.concatenate(centres), np.concatenate(radii)
@@ -195,23 +199,3 @@ def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     if not len(rows):
         return slice(0, 0), slice(0, 0)
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _is_bare(model: mujoco.MjModel) -> bool:
-    """Whether nothing of the model's moving parts would be seen."""
-    moving = model.body_weldid[model.geom_bodyid] != 0
-    seen = moving & (model.geom_group <= HIGHEST_GROUP) & (model.geom_rgba[:, 3] > 0)
-    return not seen.any()
-
-
-def _add_skeleton(scene: mujoco.MjvScene, studio: Studio, robot: Robot, q: Array, colour: Array) -> None:
-    """Capsules from body to body, and from the nearest one to the tip, for a model without shapes."""
-    model, points = studio.model, studio.data.xpos
-    lines = [(points[model.body_parentid[i]], points[i]) for i in range(1, model.nbody)]
-    tip = (robot.T_world_base @ robot.forward_kinematics(q)).position
-    last = points[1 + np.argmin(np.linalg.norm(points[1:] - tip, axis=-1))]
-    lines.append((last, tip))
-    radius = max(0.005, THICKNESS * float(np.ptp([*points, tip], axis=0).max()))
-    for start, end in lines:
-        if np.linalg.norm(end - start) > 1e-6:
-            add_capsule(scene, start, end, radius, np.array([*colour, 1.0]))

@@ -1,4 +1,4 @@
-"""Points and spheres that a model's shapes lie in, tightly: what a camera must see, and where the floor is."""
+"""What is drawn of a model: colours, points and spheres that its shapes lie in, tightly, and where the floor is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 HIGHEST_GROUP = 2  # geoms of higher groups are for collision, and MuJoCo's own viewer hides them too
+PLAIN = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's colour of a geom that was given none: that of its material comes first
 DIRECTIONS = np.array([d for d in product((-1.0, 0.0, 1.0), repeat=3) if any(d)])  # a mesh is seen from all sides
 CORNERS = np.array(list(product((-1.0, 1.0), repeat=3)))
 ENDS = np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0]])
@@ -53,6 +54,14 @@ def floor_height(model: mujoco.MjModel, data: mujoco.MjData, points: Array) -> f
         if points is not None
     ]
     return float(min([*model.body_pos[roots, 2], *lowest]))
+
+
+def geom_colour(model: mujoco.MjModel, geom: int) -> tuple[float, float, float, float]:
+    """Red, green, blue and opacity of a geom, as MuJoCo draws it: its own, or else its material's. mjv_addGeoms."""
+    own, material = model.geom_rgba[geom], int(model.geom_matid[geom])
+    plain = np.array_equal(own, np.array(PLAIN, np.float32))
+    r, g, b, a = (model.mat_rgba[material] if plain and material >= 0 else own).tolist()
+    return r, g, b, a
 
 
 def _spheres(model: mujoco.MjModel, geom: int) -> tuple[Array, float]:

@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_ik.apps.bones import Bone, bones, is_bare, rotation_matrix
 from hybrid_ik.apps.clustering import cluster_size, clustered
-from hybrid_ik.apps.studio import HIGHEST_GROUP
-from hybrid_ik.pose import Pose
+from hybrid_ik.apps.outline import HIGHEST_GROUP, geom_colour
 from hybrid_ik.robot import Robot
 
 Array = NDArray[np.float64]
@@ -26,8 +26,6 @@ GHOST_VERTICES = 8_000  # of each of the others
 SECTIONS = 24  # around a cylinder
 INSET = 0.0025  # by how much ghosts are thinner, in parts of the length of the links
 CREASE = 0.6  # rad between two faces, from which on their edge is drawn as one
-THICKNESS = 0.02  # of bones, in parts of the size of the arm
-PLAIN = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's colour of a geom that was given none: that of its material comes first
 BONE = (0.55, 0.58, 0.62, 1.0)
 
 
@@ -76,35 +74,15 @@ def visible_parts(model: mujoco.MjModel) -> list[Part]:
             continue
         shape = _mesh(model, geom) or _primitive(model, geom)
         if shape is not None:
-            R_body_geom = _matrix(model.geom_quat[geom])
+            R_body_geom = rotation_matrix(model.geom_quat[geom])
             vertices = shape[0] @ R_body_geom.T + model.geom_pos[geom]
             found.append(Part(int(model.geom_bodyid[geom]), vertices, shape[1], rgba))
     return found
 
 
-def geom_colour(model: mujoco.MjModel, geom: int) -> tuple[float, float, float, float]:
-    """Red, green, blue and opacity of a geom, as MuJoCo draws it: its own, or else its material's. mjv_addGeoms."""
-    own, material = model.geom_rgba[geom], int(model.geom_matid[geom])
-    plain = np.array_equal(own, np.array(PLAIN, np.float32))
-    r, g, b, a = (model.mat_rgba[material] if plain and material >= 0 else own).tolist()
-    return r, g, b, a
-
-
-def skeleton(robot: Robot, model: mujoco.MjModel) -> list[Part]:
-    """Capsules for a model without shapes: from each body to its children's joints, along slides, and to the tip."""
-    data = mujoco.MjData(model)
-    data.qpos = robot.model_qpos(robot.home)
-    mujoco.mj_kinematics(model, data)
-    bones = [*_bones(model), _last_bone(robot, model, data)]
-    tip = (robot.T_world_base @ robot.forward_kinematics(robot.home)).position
-    radius = max(0.005, THICKNESS * float(np.ptp([*data.xpos[1:], tip], axis=0).max()))
-    return [_capsule(body, start, end, radius) for body, start, end in bones if np.linalg.norm(end - start) > 1e-6]
-
-
 def _parts(robot: Robot, model: mujoco.MjModel) -> list[Part]:
     parts = visible_parts(model)
-    bare = not any(model.body_weldid[part.body] != 0 for part in parts)
-    return parts + skeleton(robot, model) if bare else parts
+    return [*parts, *map(_capsule, bones(robot, model))] if is_bare(model) else parts
 
 
 def _mesh(model: mujoco.MjModel, geom: int) -> tuple[Array, Faces] | None:
@@ -144,42 +122,14 @@ def _upright(radius: float, height: float) -> Any:
     return creation.capsule(radius=radius, height=height, count=[SECTIONS, SECTIONS])
 
 
-def _capsule(body: int, start: Array, end: Array, radius: float) -> Part:
-    """A capsule from one point of a body's frame to another."""
+def _capsule(bone: Bone) -> Part:
     from trimesh.geometry import align_vectors
 
-    way = end - start
-    shape = _upright(radius, float(np.linalg.norm(way)))
+    way = bone.end - bone.start
+    shape = _upright(bone.radius, float(np.linalg.norm(way)))
     R_body_capsule = align_vectors([0.0, 0.0, 1.0], way)[:3, :3]
-    vertices = np.asarray(shape.vertices) @ R_body_capsule.T + (start + end) / 2
-    return Part(body, vertices, np.asarray(shape.faces, np.int64), BONE)
-
-
-def _bones(model: mujoco.MjModel) -> list[tuple[int, Array, Array]]:
-    """Body, start and end of what holds each body: to its joint in the parent's frame, on from there in its own."""
-    bones = []
-    for body in range(1, model.nbody):
-        parent, R_parent_body = int(model.body_parentid[body]), _matrix(model.body_quat[body])
-        anchor, origin = np.zeros(3), model.body_pos[body]
-        for joint in range(model.body_jntadr[body], model.body_jntadr[body] + model.body_jntnum[body]):
-            anchor, axis = model.jnt_pos[joint], R_parent_body @ model.jnt_axis[joint]
-            if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE and model.jnt_limited[joint]:
-                low, high = model.jnt_range[joint] - model.qpos0[model.jnt_qposadr[joint]]
-                bones.append((parent, origin + low * axis, origin + high * axis))
-        if parent != 0:
-            bones.append((parent, np.zeros(3), origin + R_parent_body @ anchor))
-        bones.append((body, anchor, np.zeros(3)))
-    return bones
-
-
-def _last_bone(robot: Robot, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[int, Array, Array]:
-    """From the body that the arm's last joint moves to the tip."""
-    last = robot.home + np.eye(robot.dof)[-1]
-    moved = np.flatnonzero(robot.model_qpos(last) != robot.model_qpos(robot.home))[0]
-    body = int(model.jnt_bodyid[np.flatnonzero(model.jnt_qposadr == moved)[0]])
-    T_world_body = Pose(data.xpos[body], data.xquat[body])
-    T_body_tip = T_world_body.inverse() @ robot.T_world_base @ robot.forward_kinematics(robot.home)
-    return body, np.zeros(3), T_body_tip.position
+    vertices = np.asarray(shape.vertices) @ R_body_capsule.T + (bone.start + bone.end) / 2
+    return Part(bone.body, vertices, np.asarray(shape.faces, np.int64), BONE)
 
 
 def _joined(parts: Iterable[Part], by_colour: bool) -> list[Part]:
@@ -222,9 +172,3 @@ def _creased(part: Part) -> Part:
     mesh = trimesh.Trimesh(part.vertices, part.faces, process=False)
     split = trimesh.graph.smooth_shade(mesh, angle=CREASE)
     return Part(part.body, np.asarray(split.vertices), np.asarray(split.faces, np.int64), part.rgba)
-
-
-def _matrix(quaternion: Array) -> Array:
-    R = np.empty(9)
-    mujoco.mju_quat2Mat(R, quaternion)
-    return R.reshape(3, 3)

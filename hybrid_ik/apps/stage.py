@@ -5,7 +5,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from hybrid_ik.apps.composition import AXIS_COLOURS, THICKNESS
+from hybrid_ik.apps.bones import bones
+from hybrid_ik.apps.composition import AXIS_COLOURS
 from hybrid_ik.loading import strip_shapes
 from hybrid_ik.robot import Robot
 
@@ -51,7 +52,7 @@ def _drawable_spec(robot: Robot) -> mujoco.MjSpec:
         if _shows_an_arm(spec):
             return spec
     strip_shapes(spec)
-    _add_bones(spec, THICKNESS * robot.chain.reach)
+    _add_bones(spec, robot)
     return spec
 
 
@@ -79,13 +80,14 @@ def _nothing(spec: mujoco.MjSpec) -> None:
     """Leave all as it is."""
 
 
-def _add_bones(spec: mujoco.MjSpec, radius: float) -> None:
-    """Capsules from body to body, and to sites."""
-    for body in spec.bodies[1:]:
-        ends = [child.pos for child in body.bodies] + [site.pos for site in body.sites]
-        for end in ends:
-            if np.linalg.norm(end) > radius:
-                body.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[0, 0, 0, *end], size=[radius, 0, 0])
+def _add_bones(spec: mujoco.MjSpec, robot: Robot) -> None:
+    """Capsules on its bodies; plain ones, for the materials that its defaults may name are gone with the shapes."""
+    model = spec.compile()
+    bodies = {body.id: body for body in spec.bodies}
+    capsule = mujoco.mjtGeom.mjGEOM_CAPSULE
+    for bone in bones(robot, model):
+        ends, size = [*bone.start, *bone.end], [bone.radius, 0, 0]
+        bodies[bone.body].add_geom(type=capsule, fromto=ends, size=size, material="", group=0)
 
 
 def _add_room(spec: mujoco.MjSpec, size: float) -> None:
@@ -113,6 +115,7 @@ def _add_floor(spec: mujoco.MjSpec, size: float) -> None:
         size=[FLOOR_SIZE * size, FLOOR_SIZE * size, 0.05],
         material=FLOOR,
         contype=0,
+        group=0,
         conaffinity=0,
     )
 
@@ -126,7 +129,7 @@ def _add_texture(spec: mujoco.MjSpec, name: str, kind: int, pattern: int, colour
 def _add_target(spec: mujoco.MjSpec, size: float) -> None:
     """A frame, x red, y green, z blue, with a ball around its origin to drag it by."""
     target = spec.worldbody.add_body(name=TARGET, mocap=True)
-    ghostly = {"contype": 0, "conaffinity": 0, "mass": 0.0}
+    ghostly = {"contype": 0, "conaffinity": 0, "mass": 0.0, "material": "", "group": 0}
     for axis, rgba in zip(np.eye(3), AXIS_COLOURS, strict=True):
         end = AXIS * size * axis
         capsule = mujoco.mjtGeom.mjGEOM_CAPSULE

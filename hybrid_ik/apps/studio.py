@@ -73,6 +73,10 @@ class Studio:
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_comPos(self.model, self.data)
 
+    def in_world(self, body: int, points: Array) -> Array:
+        """World coordinates of points `(n, 3)` in the frame of a body of the model as it is placed [m]."""
+        return points @ self.data.xmat[body].reshape(3, 3).T + self.data.xpos[body]
+
     def spheres(self) -> tuple[Array, Array]:
         """Centres `(n, 3)` and radii `(n,)` around the shapes of the model as it is placed, and its frames' origins."""
         return self._outline.spheres(self.data)

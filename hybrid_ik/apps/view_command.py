@@ -74,13 +74,9 @@ def _open_window(options: ViewOptions) -> None:
 
 
 def _serve(options: ViewOptions) -> None:
-    from hybrid_ik.apps.web import serve
+    from hybrid_ik.apps.web import serve_explorer
 
-    explorer = make_explorer(options)
-    page = serve(
-        explorer.robot, host=options.host, port=options.port, settings=explorer.settings, network=options.network
-    )
-    with page:
+    with serve_explorer(make_explorer(options), host=options.host, port=options.port) as page:
         if page.asked_port and page.port != page.asked_port:  # 0 asks for any
             print(f"port {page.asked_port} is in use")
         print(f"open {page.url} in a browser and drag the frame; Ctrl-C ends", flush=True)

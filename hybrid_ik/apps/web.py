@@ -229,12 +229,38 @@ def serve(
         InvalidInputError: a host or port that cannot be listened at.
         RobotError: no such robot, tip or base.
     """
-    import_viser()
     own = Robot(robot, tip=tip, base=base)
-    sources = {own.name: own if tip or base else robot}
+    source = own if tip or base else robot
+    return serve_explorer(Explorer(own, settings, network), host=host, port=port, robots=robots, source=source)
+
+
+def serve_explorer(
+    explorer: Explorer,
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    robots: Sequence[str] | None = None,
+    source: Source | Robot | None = None,
+) -> Page:
+    """Serve a page of an explorer that is there already.
+
+    Args:
+        explorer: what is looked at.
+        host: as for `serve`.
+        port: as for `serve`.
+        robots: as for `serve`.
+        source: what the explorer's robot is made from when it is chosen again; itself by default.
+
+    Raises:
+        ViewerUnavailableError: viser is not installed.
+        InvalidInputError: a host or port that cannot be listened at.
+    """
+    import_viser()
+    name = explorer.robot.name
+    sources: dict[str, Any] = {name: explorer.robot if source is None else source}
     for other in shipped_robots() if robots is None else robots:
         sources.setdefault(str(other), other)
-    return Page(sources, Explorer(own, settings, network), own.name, host, port)
+    return Page(sources, explorer, name, host, port)
 
 
 def time_updates(page: Page, targets: Pose) -> Array:
