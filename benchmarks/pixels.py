@@ -41,6 +41,7 @@ MODELS: dict[str, dict[str, Any]] = {
 N_FRAMES, N_SAMPLES, N_STARTS = 300, 16, 64  # that tell whether several joints fit the same dots
 APART = 0.1  # rad, Euclidean: joints that differ
 FITTING = 2.0  # px
+OTHER_SEEDS = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,37 @@ def trained(data: ProcessedRecording, options: Options) -> tuple[dict[str, Pixel
     return samplers, rows
 
 
+def of_other_seeds(
+    data: ProcessedRecording, kept: ProcessedRecording, rig: Rig, options: Options
+) -> list[dict[str, Any]]:
+    """Medians of the tip's errors [mm] of the same MLP trained with other seeds, alone: how far they differ."""
+    rows = []
+    for told, features in FEATURES.items():
+        found = []
+        for seed in OTHER_SEEDS:
+            epochs, out = max(1, round(options.epochs * 100)), options.out / f"mlp_{features}_{seed}"
+            config = PixelConfig(
+                epochs=epochs, features=features, seed=seed, out=out, device="cpu", tensorboard=False,
+                checkpoint_interval=1000,
+            )  # fmt: skip
+            sampler = PixelSampler(train_pixels(data, config, resume=(out / STATE_FILE).is_file()))
+            q = rig.clipped_to_model(sampler.predict(pixel_features(kept.dots, features)), kept.gripper)
+            found.append(float(np.nanmedian(tip_errors(q, rig, kept, TIPS[0]))))
+        rows.append({"network": f"MLP on {told}", **dict(zip(map(str, OTHER_SEEDS), found, strict=True))})
+    return rows
+
+
+def tip_errors(q: Array, rig: Rig, data: ProcessedRecording, tip: str) -> Array:
+    """Distances of a tip from where the recorded joints have it `(m,)` [mm], for joints of the model `(m, dof)`."""
+    arm, q_true = Robot(rig.robot, tip=tip), rig.to_model(data.joints, data.gripper)
+    positions = [arm.forward_kinematics(rows[:, : arm.dof]).position for rows in (q, q_true)]
+    return 1e3 * np.linalg.norm(positions[0] - positions[1], axis=-1)
+
+
 def row_of(answers: Answers, rig: Rig, data: ProcessedRecording) -> dict[str, Any]:
     """Errors of the tips and of the joints."""
-    q_true, n = rig.to_model(data.joints, data.gripper), len(data.joint_names)
-    tips = {}
-    for tip in TIPS:
-        positions = [Robot(rig.robot, tip=tip).forward_kinematics(q[:, :n]).position for q in (answers.q, q_true)]
-        errors = 1e3 * np.linalg.norm(positions[0] - positions[1], axis=-1)
-        tips[tip] = {"median": np.nanmedian(errors), "p95": np.nanquantile(errors, 0.95)}
+    errors = {tip: tip_errors(answers.q, rig, data, tip) for tip in TIPS}
+    tips = {tip: {"median": np.nanmedian(e), "p95": np.nanquantile(e, 0.95)} for tip, e in errors.items()}
     return {
         "way": answers.name,
         "tip [mm]": tips,
@@ -161,6 +185,7 @@ def main(options: Options) -> None:
         episodes = held_out_episodes(samplers)
         learned, kept = data.without_episodes(episodes), data.of_episodes(episodes)
         seconds, rig = timed(lambda: calibrate_rig(learned, Robot("so100", tip=SITES[1]), SITES))
+        seeds = of_other_seeds(data, kept, rig, options)
         answers = compare_ways(kept, rig, samplers, Robot("so100", tip=TIPS[0]))
         several = {
             "the middle": several_for_the_middle(kept, rig, samplers["MeanFlow on the middle of the dots"]),
@@ -174,6 +199,7 @@ def main(options: Options) -> None:
         "joint names": data.joint_names,
         "rig": {"seconds": seconds, "pixel error [px]": rig.pixel_error},
         "networks": networks,
+        "other seeds [mm]": seeds,
         "rows": rows,
         "choices [mm]": {
             name: choices(kept, rig, sampler) for name, sampler in samplers.items() if sampler.gives_several
@@ -186,6 +212,7 @@ def main(options: Options) -> None:
     print_table(
         f"{len(kept)} frames of {len(episodes)} episodes: tip, median and 95 % [mm]", [printed(row) for row in rows]
     )
+    print_table("MLP with other seeds: tip, median [mm]", seeds)
     print_table("MeanFlow: tip, median [mm]", [{"network": k, **v} for k, v in result["choices [mm]"].items()])
 
 

@@ -79,9 +79,9 @@ class PixelSampler:
     def predict(self, dots: ArrayLike) -> Array:
         """One answer: the network's own, or, with MeanFlow, that of the noise 0, in the middle of all noises.
 
-        On a drawn recording tips were wrong by 4.3 mm (median) with the noise 0, by 8.5 with a random one and by 2.6
-        with the mean of 16 samples, where the network was told all dots; told their middle, which many postures fit, by
-        10.2, 11.0 and 10.3 (`benchmarks/pixels.py`). One pass of the network costs a sixteenth of the mean.
+        In two trainings on a drawn recording tips were wrong by 4.2 and 5.1 mm (median) with the noise 0 where the
+        network was told all dots, and by 2.6 with the mean of 16 samples; told their middle, which many postures fit,
+        by 10 and 11 with either (`benchmarks/pixels.py`). The mean costs sixteen times as much.
 
         Args:
             dots: `(*batch, n_features)` [pixels]: `[x1, y1, x2, y2]`, or all dots of camera 1, then of camera 2;
