@@ -55,14 +55,14 @@ def ways_table(result: dict[str, Any]) -> str:
     held, rig = result["held out"], result["rig"]
     note = (
         f"{held['frames']:,} frames of {len(held['episodes'])} episodes, of {result['frames']:,} frames; all dots were "
-        f"followed in {100 * held['with all dots']:.1f} % of them. The cameras, calibrated on the other episodes in "
-        f"{rig['seconds']:.0f} s, explain their pixels to {rig['pixel error [px]']:.2f} px (median)."
+        f"followed in {100 * held['with all dots']:.1f} % of them. The cameras, calibrated on the other episodes, "
+        f"explain their pixels to {rig['pixel error [px]']:.2f} px (median)."
     )
     seeds = "; ".join(
         f"{row['network']}: {', '.join(f'{row[seed]:.2f}' for seed in row if seed != 'network')} mm"
         for row in result["other seeds [mm]"]
     )
-    note += f" Trained with other seeds, medians of the tip are, {seeds}."
+    note += f" Trained with other seeds, the medians of the tip are: {seeds}."
     return "\n".join([*lines, "", f"{note} {source(result)}"])
 
 
