@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from record import RESULTS, cores, print_table, record, restart_in_one_thread, timed, write_json
 
 from hybrid_ik import HybridSolver, LMConfig, Robot
-from hybrid_ik.learning.loop import NETWORK_FILE, STATE_FILE
+from hybrid_ik.checkpoint import NetworkFile
+from hybrid_ik.learning.loop import STATE_FILE
 from hybrid_ik.learning.pixels import PixelConfig, train_pixels
 from hybrid_ik.pixels.cameras.arm_dots import with_middle
 from hybrid_ik.pixels.cameras.pixel_refiner import refine_on_point
@@ -58,17 +59,22 @@ class Options:
     """Times the epochs of all trainings; for a quick look."""
 
 
+def train(data: ProcessedRecording, options: Options, out: Path, **changes: Any) -> NetworkFile:
+    """A network in a folder, which is not trained again where it is there."""
+    epochs = max(1, round(options.epochs * changes["epochs"]))
+    settings = {**changes, "epochs": epochs, "out": out, "device": "cpu", "tensorboard": False}
+    config = PixelConfig(**settings, checkpoint_interval=1000)
+    return train_pixels(data, config, resume=(out / STATE_FILE).is_file())
+
+
 def trained(data: ProcessedRecording, options: Options) -> tuple[dict[str, PixelSampler], list[dict[str, Any]]]:
     """The four networks by their names, and what each of them is and took."""
     samplers, rows = {}, []
     for told, features in FEATURES.items():
         for name, changes in MODELS.items():
             out = options.out / f"{changes['model']}_{features}"
-            epochs = max(1, round(options.epochs * changes["epochs"]))
-            settings = {**changes, "features": features, "epochs": epochs, "out": out}
-            config = PixelConfig(**settings, device="cpu", tensorboard=False, checkpoint_interval=1000)
-            file = train_pixels(data, config, resume=(out / STATE_FILE).is_file())
-            samplers[f"{name} on {told}"] = PixelSampler(out / NETWORK_FILE)
+            file = train(data, options, out, **changes, features=features)
+            samplers[f"{name} on {told}"] = PixelSampler(file)
             rows.append({"network": f"{name} on {told}", "steps": file.record["steps"], **file.record["measures"]})
     return samplers, rows
 
@@ -79,17 +85,13 @@ def of_other_seeds(
     """Medians of the tip's errors [mm] of the same MLP trained with other seeds, alone: how far they differ."""
     rows = []
     for told, features in FEATURES.items():
-        found = []
+        row: dict[str, Any] = {"network": f"MLP on {told}"}
         for seed in OTHER_SEEDS:
-            epochs, out = max(1, round(options.epochs * 100)), options.out / f"mlp_{features}_{seed}"
-            config = PixelConfig(
-                epochs=epochs, features=features, seed=seed, out=out, device="cpu", tensorboard=False,
-                checkpoint_interval=1000,
-            )  # fmt: skip
-            sampler = PixelSampler(train_pixels(data, config, resume=(out / STATE_FILE).is_file()))
+            out = options.out / f"mlp_{features}_{seed}"
+            sampler = PixelSampler(train(data, options, out, **MODELS["MLP"], features=features, seed=seed))
             q = rig.clipped_to_model(sampler.predict(pixel_features(kept.dots, features)), kept.gripper)
-            found.append(float(np.nanmedian(tip_errors(q, rig, kept, TIPS[0]))))
-        rows.append({"network": f"MLP on {told}", **dict(zip(map(str, OTHER_SEEDS), found, strict=True))})
+            row[str(seed)] = float(np.nanmedian(tip_errors(q, rig, kept, TIPS[0])))
+        rows.append(row)
     return rows
 
 

@@ -12,9 +12,9 @@ from hybrid_ik.errors import InvalidInputError
 from hybrid_ik.pixels.cameras.pixel_refiner import PixelRefinerConfig
 from hybrid_ik.pixels.cameras.pixel_result import PixelResult
 from hybrid_ik.pixels.cameras.triangulation import views
-from hybrid_ik.pixels.rig import HALF_OPEN, Rig, checked_gripper
+from hybrid_ik.pixels.rig import Rig, checked_gripper
 from hybrid_ik.samplers.base import check_count
-from hybrid_ik.samplers.pixel import PixelSampler, pixel_features
+from hybrid_ik.samplers.pixel import GRIPPER, PixelSampler, pixel_features
 
 Array = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class PixelSolver:
         if sampler is not None:
             check_sampler(rig, sampler)
 
-    def solve(self, dots: ArrayLike, gripper: ArrayLike = HALF_OPEN) -> PixelResult:
+    def solve(self, dots: ArrayLike, gripper: ArrayLike = GRIPPER) -> PixelResult:
         """Joints of the arm's model that explain the pixels; `Rig.from_model` makes recorded ones of them.
 
         Args:
@@ -103,7 +103,7 @@ class PixelSolver:
         order = np.argsort(np.concatenate([i for i, _ in parts]))
         return _joined(found)[order].reshape(*batch)
 
-    def follow(self, dots: ArrayLike, gripper: ArrayLike = HALF_OPEN, frames: ArrayLike | None = None) -> PixelResult:
+    def follow(self, dots: ArrayLike, gripper: ArrayLike = GRIPPER, frames: ArrayLike | None = None) -> PixelResult:
         """As `solve`, for frames in the order of time: where a dot is lost, joints are those near the frames around.
 
         With a dot lost in one of two cameras two postures fit the other three as often as not, mirrored at the line of

@@ -24,6 +24,7 @@ from hybrid_ik.pixels.processed import JointUnits, ProcessedRecording
 from hybrid_ik.pixels.recordings.units import from_radians, to_radians
 from hybrid_ik.resources import shipped_robots
 from hybrid_ik.robot import Robot
+from hybrid_ik.samplers.pixel import GRIPPER
 
 Array = NDArray[np.float64]
 
@@ -33,7 +34,6 @@ MOST_ROWS = 2000  # that cameras are calibrated from, evenly spaced; twice as ma
 FEW_ROWS = 300  # that tell which dot is at which site
 MOST_IN_ANY_ORDER = 4  # dots: 24 orders, each of them a calibration of a second or so
 ARM_ROWS = 400  # that the zeros of joints are found from, beside the cameras: 2000 take a minute
-HALF_OPEN = 50.0  # the gripper, from 0 to 100
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -79,7 +79,12 @@ class Rig:
         """Whether the last joint of the arm's model is the gripper's."""
         return self.robot.dof > len(self.joint_names)
 
-    def to_model(self, joints: ArrayLike, gripper: ArrayLike = HALF_OPEN) -> Array:
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of joints that are never solved for: that of the jaw, if it is one."""
+        return self.robot.joint_names[-1:] if self.has_jaw else ()
+
+    def to_model(self, joints: ArrayLike, gripper: ArrayLike = GRIPPER) -> Array:
         """Joints of the arm's model `(*batch, dof)` [rad, or m] for recorded ones.
 
         Args:
@@ -104,7 +109,7 @@ class Rig:
         low, high = self.robot.lower[-1], self.robot.upper[-1]
         return np.asarray(low + np.asarray(gripper, dtype=float) / 100.0 * (high - low))
 
-    def clipped_to_model(self, joints: ArrayLike, gripper: ArrayLike = HALF_OPEN) -> Array:
+    def clipped_to_model(self, joints: ArrayLike, gripper: ArrayLike = GRIPPER) -> Array:
         """As `to_model`, for what a network answered: joints beyond their limits are moved onto them."""
         recorded = np.asarray(joints, dtype=float)
         recorded = np.clip(recorded, -100.0, 100.0) if self.units == "normalised" else recorded
@@ -125,8 +130,7 @@ class Rig:
 
     def refiner(self, config: PixelRefinerConfig = PixelRefinerConfig()) -> PixelRefiner:  # noqa: B008
         """The refiner of joints on the pixels of this rig; the jaw is held."""
-        held = self.robot.joint_names[-1:] if self.has_jaw else ()
-        return PixelRefiner(self.robot, tuple(self.cameras.values()), self.dots, held, config)
+        return PixelRefiner(self.robot, tuple(self.cameras.values()), self.dots, self.held, config)
 
     def _checked_joints(self, joints: ArrayLike) -> Array:
         recorded, n = np.asarray(joints, dtype=float), len(self.joint_names)
@@ -292,8 +296,8 @@ def _calibrated(
 def _with_arm(rig: Rig, recording: ProcessedRecording, rows: NDArray[np.intp], config: CalibrationConfig) -> Rig:
     """The rig with zeros of the joints and places of the dots solved for, too."""
     q, pixels = _model_joints(rig, recording, rows), recording.dots[rows]
-    held = rig.robot.joint_names[-1:] if rig.has_jaw else ()  # what its zero does to its dot, a shift does as well
-    fit = calibrate_arm(rig.dots, q, pixels, tuple(rig.cameras.values()), config, held=held)
+    # What the zero of a jaw does to its dot, a shift does as well.
+    fit = calibrate_arm(rig.dots, q, pixels, tuple(rig.cameras.values()), config, held=rig.held)
     cameras = dict(zip(rig.cameras, fit.cameras, strict=True))
     return _measured(rig, fit.dots, cameras, fit.offsets, recording, rows)
 
